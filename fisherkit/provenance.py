@@ -1,0 +1,41 @@
+"""What a result knows about where it came from: printed by repr, kept by save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .methods import Method
+
+KINDS = ("expected", "observed", "empirical")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Kind, method, number of observations, the point, and the error of a quadrature.
+
+    ``error_bound`` is relative and scaled: :math:`|\\Delta F_{ij}| \\le` ``error_bound`` :math:`\\sqrt{F_{ii} F_{jj}}`.
+    """
+
+    kind: str = "expected"
+    method: Method | None = None
+    n: Any = 1
+    point: Mapping[str, Any] | None = None
+    error_bound: float | None = None
+
+    def joined(self, other: Provenance) -> Provenance:
+        """That of a sum."""
+        kinds = dict.fromkeys([*self.kind.split("+"), *other.kind.split("+")])
+        bounds = [p.error_bound for p in (self, other) if p.error_bound is not None]
+        return Provenance(
+            kind="+".join(kinds),
+            method=self.method if self.method == other.method else None,
+            n=self.n + other.n,
+            point=self.point if same_point(self.point, other.point) else None,
+            error_bound=max(bounds, default=None),
+        )
+
+
+def same_point(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> bool:
+    return a is not None and b is not None and dict(a) == dict(b)

@@ -1,0 +1,185 @@
+r"""Inversion that knows the rank and names the directions without information.
+
+Numbers are scaled first, :math:`S = D^{-1/2} F D^{-1/2}` with D the diagonal of F, so that a parameter in small
+units is not mistaken for one without information; then one symmetric eigendecomposition answers everything.
+An eigenvalue below :math:`10 p \,\varepsilon\, \lambda_{\max}` counts as zero. Expressions are inverted exactly;
+their rank is read at a random point.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from ..arrays import Array, as_entries, family, is_numeric, machine_epsilon
+from ..errors import IndefiniteInformationError, SingularInformationError
+from ..parameters import Parameters
+
+
+class Inversion(Protocol):
+    def solve(self, b: Array) -> Array: ...
+    def inverse(self) -> Array: ...
+    def variances(self) -> Array: ...
+    def logdet(self) -> Any: ...
+
+
+def invert(matrix: Array, parameters: Parameters) -> Inversion:
+    """A factorization of a dense matrix; raises when it is singular or indefinite."""
+    if family(matrix) == "sympy":
+        return _Exact(matrix, parameters)
+    return _ScaledEigh(matrix, parameters)
+
+
+class _ScaledEigh:
+    """F = D^1/2 V diag(w) V' D^1/2. Cost O(p^3), once."""
+
+    def __init__(self, matrix: Array, parameters: Parameters) -> None:
+        self.xp = array_namespace(matrix)
+        self.root, self.values, self.vectors = scaled_eigh(matrix, parameters)
+        p = len(matrix)
+        tolerance = 10 * p * machine_epsilon() * float(abs(self.values).max())
+        if float(self.values[0]) < -max(tolerance, 1e-10):
+            raise IndefiniteInformationError(
+                f"the information of {parameters} has a negative eigenvalue ({float(self.values[0]):.3g} after scaling to "
+                "unit diagonal). An observed information is negative away from a maximum of the likelihood; an expected "
+                "or empirical one never is: check the entries."
+            )
+        rank = int((self.values > tolerance).sum())
+        if rank < p:
+            null = self.vectors[:, : p - rank] / self.root[:, None]
+            raise singular(np.asarray(null.tolist()).T, parameters)
+
+    def solve(self, b: Array) -> Array:
+        root = self.root if b.ndim == 1 else self.root[:, None]
+        coordinates = self.vectors.T @ (b / root)
+        values = self.values if b.ndim == 1 else self.values[:, None]
+        return self.vectors @ (coordinates / values) / root
+
+    def inverse(self) -> Array:
+        half = self.vectors / self.xp.sqrt(self.values)[None, :] / self.root[:, None]
+        return half @ half.T
+
+    def variances(self) -> Array:
+        return self.xp.sum(self.vectors**2 / self.values[None, :], axis=1) / self.root**2
+
+    def logdet(self) -> Any:
+        return self.xp.sum(self.xp.log(self.values)) + 2 * self.xp.sum(self.xp.log(self.root))
+
+
+class _Exact:
+    """SymPy entries: expressions, or numbers with more digits than float64."""
+
+    def __init__(self, matrix: Array, parameters: Parameters) -> None:
+        import sympy
+
+        self.matrix = sympy.Matrix(matrix.tolist())
+        if _generic_rank(matrix) < len(matrix):
+            basis = self.matrix.nullspace(simplify=True) if not is_numeric(matrix) else _numeric_null(matrix)
+            raise singular(np.array([list(vector) for vector in basis], dtype=object), parameters)
+
+    def solve(self, b: Array) -> Array:
+        columns = b.reshape(len(b), -1)
+        return as_entries(_tidy(self.matrix.LUsolve(_matrix(columns)))).reshape(b.shape)
+
+    def inverse(self) -> Array:
+        return as_entries(_tidy(self.matrix.inv(method="LU" if self.matrix.rows > 3 else "ADJ")))
+
+    def variances(self) -> Array:
+        return np.diagonal(self.inverse())
+
+    def logdet(self) -> Any:
+        import sympy
+
+        return sympy.log(sympy.simplify(self.matrix.det(method="berkowitz")))
+
+
+def scaled_eigh(matrix: Array, parameters: Parameters) -> tuple[Array, Array, Array]:
+    """The root of the diagonal, and the eigenvalues and vectors of the matrix scaled by it."""
+    xp = array_namespace(matrix)
+    diagonal = xp.linalg.diagonal(matrix)
+    refuse_negative(diagonal, parameters)
+    root = xp.sqrt(xp.where(diagonal > 0, diagonal, xp.ones_like(diagonal)))
+    values, vectors = xp.linalg.eigh(matrix / root[:, None] / root[None, :])
+    return root, values, vectors
+
+
+def refuse_negative(diagonal: Array, parameters: Parameters) -> None:
+    """A negative diagonal entry is wrong entries, or an observed information away from a maximum."""
+    lowest = int(diagonal.argmin())
+    if float(diagonal[lowest]) < 0:
+        raise IndefiniteInformationError(
+            f"the information of {parameters.label(lowest)} is negative ({float(diagonal[lowest]):.3g}). An observed "
+            "information is negative away from a maximum of the likelihood; an expected or empirical one never is."
+        )
+
+
+def singular(null: np.ndarray, parameters: Parameters) -> SingularInformationError:
+    """The error that names each row of ``null`` in the parameters' names."""
+    directions = [_named(row, parameters) for row in null]
+    told = "; ".join(" ".join(f"{_signed(c)} {label}" for label, c in d.items()) for d in directions[:3])
+    more = f" and {len(directions) - 3} more" if len(directions) > 3 else ""
+    return SingularInformationError(
+        f"the information of {parameters} is singular: no information along {told}{more}. Fix one of these parameters "
+        "with F.fix(...), add a prior, or pass damping= to solve.",
+        null_directions=directions,
+    )
+
+
+def _named(row: np.ndarray, parameters: Parameters) -> dict[str, object]:
+    """Coefficients relative to the largest, small ones left out."""
+    if row.dtype == object:
+        return {parameters.label(i): value for i, value in enumerate(row) if value != 0}
+    row = row / row[np.abs(row).argmax()]
+    return {parameters.label(i): float(value) for i, value in enumerate(row) if abs(value) > 1e-6}
+
+
+def _signed(value: object) -> str:
+    return f"{value:+.3g}" if isinstance(value, float) else f"+({value})"
+
+
+def _generic_rank(matrix: np.ndarray) -> int:
+    """Rank at a random point of the free symbols: the rank almost everywhere."""
+    numbers = matrix
+    if not is_numeric(matrix):
+        numbers = np.array([value.evalf(40, subs=_random_point(matrix)) for value in matrix.flat]).reshape(matrix.shape)
+    precise = max((getattr(value, "_prec", 113) for value in numbers.flat), default=113)
+    import mpmath
+
+    with mpmath.workprec(precise):
+        scaled = mpmath.matrix(numbers.tolist())
+        roots = [mpmath.sqrt(abs(scaled[i, i])) or mpmath.mpf(1) for i in range(len(matrix))]
+        for i in range(len(matrix)):
+            for j in range(len(matrix)):
+                scaled[i, j] /= roots[i] * roots[j]
+        values = mpmath.eigsy(scaled, eigvals_only=True)
+        tolerance = mpmath.mpf(2) ** (-precise // 2 if not is_numeric(matrix) else -precise + 8) * max(abs(v) for v in values)
+        return sum(abs(value) > tolerance for value in values)
+
+
+def _numeric_null(matrix: np.ndarray) -> list[np.ndarray]:
+    values, vectors = np.linalg.eigh(matrix.astype(float))
+    missing = max(1, len(matrix) - _generic_rank(matrix))
+    return [vectors[:, i] for i in np.abs(values).argsort()[:missing]]
+
+
+def _random_point(matrix: np.ndarray) -> dict[Any, Any]:
+    """Rational values that respect sign assumptions, different for each symbol."""
+    import sympy
+
+    symbols = sorted({s for value in matrix.flat for s in value.free_symbols}, key=str)
+    primes = [sympy.Rational(sympy.prime(20 + k), sympy.prime(14 + k)) for k in range(len(symbols))]
+    return {s: -value if s.is_negative else value for s, value in zip(symbols, primes, strict=True)}
+
+
+def _matrix(array: np.ndarray) -> Any:
+    import sympy
+
+    return sympy.Matrix(array.tolist())
+
+
+def _tidy(matrix: Any) -> Any:
+    import sympy
+
+    return matrix.applyfunc(lambda value: value if value.is_number else sympy.cancel(sympy.together(value)))
