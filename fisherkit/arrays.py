@@ -69,9 +69,10 @@ def _expressions(array: np.ndarray, name: str) -> np.ndarray:
     for index, value in np.ndenumerate(array):
         if not isinstance(value, (sympy.Expr, Number)) or isinstance(value, complex):
             raise DataError(f"{name} must be numbers or SymPy expressions; entry {index} is {value!r}.")
-        out[index] = sympy.sympify(value)
-        if out[index].has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
-            raise DataError(f"{name} must be finite; entry {index} is {out[index]}.")
+        expression = sympy.sympify(value)
+        if expression.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
+            raise DataError(f"{name} must be finite; entry {index} is {expression}.")
+        out[index] = expression
     return out
 
 

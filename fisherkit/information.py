@@ -190,7 +190,7 @@ class FisherInformation:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: Any) -> FisherInformation:
-        return self * (1 / divisor)
+        return self.__mul__(1 / divisor)
 
     def __add__(self, other: Any) -> FisherInformation:
         """``F + G``: the information of both sets of observations, matched by parameter name."""
@@ -344,7 +344,8 @@ class FisherInformation:
         change = jacobians.change_of_parameters(self.parameters, new_parameters, inverse_map, like=entries)
         if change.old_point is not None and self.point is not None:
             jacobians.check_point(self.point, change.old_point)
-        substituted = self._map(lambda s: s.map(change.substitute)) if change.substitute else self
+        substitute = change.substitute
+        substituted = self._map(lambda s: s.map(substitute)) if substitute else self
         moved = substituted._map(lambda s: congruence(s, change.jacobian, change.parameters))
         return moved._with(point=change.point, error_bound=None)
 
@@ -374,11 +375,11 @@ class FisherInformation:
         """The same for one observation."""
         if not is_expression(self.n) and self.n <= 0:
             raise DataError(f"per_observation() needs n > 0; F stands for n={self.n} observations.")
-        return self if self.n == 1 else (self * (1 / self.n))._with(n=1)
+        return self if self.n == 1 else self.__mul__(1 / self.n)._with(n=1)
 
     def total(self, n: Any) -> FisherInformation:
         """The same for n independent observations like these."""
-        return (self.per_observation() * n)._with(n=n)
+        return self.per_observation().__mul__(n)._with(n=n)
 
     # -- files
 

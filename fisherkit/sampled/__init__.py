@@ -1,0 +1,20 @@
+"""Information from samplers, data, log-densities in code, and the families of SciPy and PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .families import Family
+from .model import Model
+
+__all__ = ["Family", "Model", "as_model"]
+
+
+def as_model(value: Any) -> Any:
+    """The model that a ``scipy.stats`` family or a ``torch.distributions`` object describes."""
+    classes = value.__mro__ if isinstance(value, type) else type(value).__mro__
+    if any(cls.__module__.startswith("torch.distributions.") for cls in classes):
+        from .torch_distributions import model_of
+
+        return model_of(value)
+    return Family(value)

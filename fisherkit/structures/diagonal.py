@@ -46,7 +46,8 @@ class Diagonal(Structure):
     def select(self, names: Sequence[str]) -> Self:
         return self.from_arrays(self.arrays, self.parameters.select(names))
 
-    marginalize = select  # without off-diagonal entries, nuisance parameters cost nothing
+    def marginalize(self, kept: Sequence[str]) -> Self:
+        return self.select(kept)  # without off-diagonal entries, nuisance parameters cost nothing
 
     def matvec(self, leaves: Leaves) -> Leaves:
         pairs = [same_family(a, v, verb="F @ v") for a, v in zip(self.leaves, leaves, strict=True)]

@@ -1,0 +1,126 @@
+"""Scores and Hessians of a log-density in code: user's score, ``torch.func``, complex step, or differences.
+
+Every function takes ``log_density(x, theta) -> (n,)`` and returns machine numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, LayoutError, PrecisionError
+from ..jacobians import differentiate
+
+LogDensity = Callable[[Any, Any], Any]
+KINDS = ("numeric", "torch", "complex")
+
+
+def evaluate(log_density: LogDensity, x: Any, theta: Any, n: int) -> Any:
+    """The log-density of each observation, its shape checked."""
+    values = log_density(x, theta)
+    if getattr(values, "shape", None) != (n,):
+        raise LayoutError(
+            f"log_density(x, theta) must return one number per observation, shape ({n},); "
+            f"got {tuple(getattr(values, 'shape', ()))}."
+        )
+    return values
+
+
+def scores(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """(n, p) derivatives of each observation's log-density, and their error estimates."""
+    if kind == "numeric":
+        columns = [_partial(log_density, x, theta, j) for j in range(len(theta))]
+        values, errors = (np.stack(parts, axis=1) for parts in zip(*columns, strict=True))
+        return values, errors
+    values = (_torch if kind == "torch" else _complex)(log_density, x, theta)
+    return values, np.zeros_like(values)
+
+
+def hessian(log_density: LogDensity, score: Callable[[Any, Any], Any] | None, x: Any, theta: np.ndarray, kind: str) -> np.ndarray:
+    """(p, p) second derivatives of the summed log-density: of the score where one is given."""
+    n = len(x)
+    if kind == "torch" and score is None:
+        import torch
+
+        total = lambda t: evaluate(log_density, _tensor(x), t, n).sum()  # noqa: E731 the function is the formula
+        return np.asarray(torch.func.hessian(total)(_tensor(theta)))
+    if score is not None or kind == "complex":
+        own = score or (lambda data, t: scores(log_density, data, t, kind)[0])
+        half = differentiate(lambda t: np.asarray(own(x, t), dtype=float).sum(axis=0), theta, name="the summed score")
+        return np.asarray(half + half.T) / 2
+    return _numeric_hessian(lambda t: float(np.sum(evaluate(log_density, x, t, n))), theta)
+
+
+def _torch(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:
+    import torch
+
+    data, n = _tensor(x), len(x)
+    return np.asarray(torch.func.jacfwd(lambda t: evaluate(log_density, data, t, n))(_tensor(theta)))
+
+
+def _complex(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:
+    """Im f(theta + i h e_j) / h: exact to rounding where the code is complex-safe (no abs, no comparisons)."""
+    step = 1e-20
+    columns = [evaluate(log_density, x, theta + 1j * step * e, len(x)) for e in np.eye(len(theta))]
+    if not all(np.iscomplexobj(column) for column in columns):
+        raise LayoutError("log_density drops the imaginary part, so derivatives='complex' cannot work; use 'numeric'.")
+    return np.stack([np.imag(column) / step for column in columns], axis=1)
+
+
+def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """One column by `scipy.differentiate.derivative` (order 8, adaptive); smaller steps where it meets an end or a kink."""
+    from scipy.differentiate import derivative
+
+    direction, size = np.eye(len(theta))[j], abs(theta[j]) or 1.0
+
+    def along(t: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Every observation takes the same steps, so each column of ``t`` is one call."""
+        steps, index = (t[0], rows[:, 0]) if t.ndim == 2 else (t[:1], rows)
+        columns = [evaluate(log_density, x[index], theta + step * direction, len(index)) for step in steps]
+        stacked: np.ndarray = np.stack(columns, axis=1).astype(float)
+        return stacked.reshape(t.shape)
+
+    out, error = np.full(len(x), np.nan), np.full(len(x), np.inf)
+    todo = np.arange(len(x))
+    for step in (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8):
+        with np.errstate(all="ignore"):
+            tolerances = {"rtol": 1e-12, "atol": 1e-13 / size}
+            found = derivative(
+                along, np.zeros(len(todo)), args=(todo,), order=8, initial_step=step * size, tolerances=tolerances
+            )
+        better = np.isfinite(found.df) & (found.error < error[todo])
+        out[todo[better]], error[todo[better]] = found.df[better], found.error[better]
+        todo = np.flatnonzero(~(error <= 1e-9 * np.maximum(np.abs(out), 1e-3 / size)))
+        if not len(todo):
+            break
+    return out, np.where(np.isfinite(out), error, 0.0)
+
+
+def _numeric_hessian(total: Callable[[np.ndarray], float], theta: np.ndarray) -> np.ndarray:
+    from scipy.differentiate import hessian as numeric
+
+    size = np.where(theta == 0, 1.0, np.abs(theta))
+
+    def columns(u: np.ndarray) -> np.ndarray:
+        flat = u.reshape(len(theta), -1)
+        return np.array([total(theta + size * column) for column in flat.T]).reshape(u.shape[1:])
+
+    with np.errstate(all="ignore"):
+        result = numeric(columns, np.zeros_like(theta), initial_step=0.1, tolerances={"rtol": 1e-10})
+    if not np.all(np.isfinite(result.ddf)):
+        raise DataError(f"the log-density has no finite second derivative at theta={theta.tolist()}.")
+    root = np.sqrt(np.abs(np.diagonal(result.ddf)))
+    if (error := np.max(result.error / np.maximum(np.outer(root, root), 1e-300))) > 1e-4:
+        raise PrecisionError(
+            f"the numeric Hessian at theta={theta.tolist()} is known to {error:.1g} only, relative to its diagonal. Give "
+            "score=, or derivatives='torch'."
+        )
+    return np.asarray(result.ddf / np.outer(size, size))
+
+
+def _tensor(value: Any) -> Any:
+    import torch
+
+    return value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value), dtype=torch.float64)

@@ -1,0 +1,157 @@
+"""The families of ``scipy.stats`` as models: the old generic and frozen ones, and the new infrastructure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import model
+from ..errors import LayoutError, MethodError, RegularityError
+from ..information import FisherInformation
+from ..methods import Method
+from ..model import Theta
+from .model import Model
+
+
+class Family(model.Model):
+    """A univariate ``scipy.stats`` family; its parameters are those that theta names.
+
+    Parameters
+    ----------
+    distribution : rv_continuous, rv_discrete, frozen distribution, or a class or object of the new infrastructure
+    fixed : mapping from name to value, optional
+        Parameters that are known: integers (the n of a binomial), or any other.
+
+    Notes
+    -----
+    Nothing is known of a family but its log-density, support, quantiles and sampler. ``loc`` and ``scale`` are
+    parameters only where they are named: a gamma at ``{"a": 2.0, "scale": 3.0}`` has two.
+
+    Examples
+    --------
+    >>> F = fk.expected_information(scipy.stats.gamma, {"a": 2.0, "scale": 3.0})
+    >>> np.round(F.dense(), 6)
+    array([[0.644934, 0.333333],
+           [0.333333, 0.222222]])
+    """
+
+    def __init__(self, distribution: Any, *, fixed: Mapping[str, Any] | None = None) -> None:
+        self._make, self._own = _reader(distribution)
+        self._fixed = dict(fixed or {})
+
+    def score(self, theta: Theta = None, *, data: Any) -> np.ndarray:
+        return self.model(theta).score(data=data)
+
+    def expected_information(
+        self, theta: Theta = None, *, inputs: Any = None, method: Method | None = None, structure: str = "dense"
+    ) -> FisherInformation:
+        return self.model(theta).expected_information(method=method, structure=structure)
+
+    def observed_information(self, theta: Theta = None, *, data: Any, structure: str = "dense") -> FisherInformation:
+        return self.model(theta).observed_information(data=data, structure=structure)
+
+    def empirical_information(self, theta: Theta = None, *, data: Any, structure: str = "dense") -> FisherInformation:
+        return self.model(theta).empirical_information(data=data, structure=structure)
+
+    def _is_integer(self, name: str, values: Mapping[str, Any]) -> bool:
+        """A family may call a parameter an integer and yet take fractions (the n of a negative binomial)."""
+        low, _ = self._make({**self._fixed, **values, name: values[name] + 0.25}).support()
+        return name == "loc" or bool(np.isnan(low))
+
+    def model(self, theta: Theta = None) -> Model:
+        """The model with the parameters that theta names, at theta."""
+        if not isinstance(theta, Mapping) and theta is not None:
+            raise LayoutError(f"a scipy family needs theta as a mapping from parameter name to value; got {theta!r}.")
+        values = {str(k): v for k, v in (self._own if theta is None else theta).items() if str(k) not in self._fixed}
+        if not values:
+            raise LayoutError("theta must name at least one parameter, for example {'loc': 0.0, 'scale': 1.0}.")
+        if integers := [name for name in self._make.integers if name in values and self._is_integer(name, values)]:
+            raise RegularityError(
+                f"{integers[0]} is an integer: the density has no derivative in it. "
+                f"Give it as known: fk.sampled.Family(..., fixed={{{integers[0]!r}: {values[integers[0]]!r}}}).",
+                condition="integer_parameter",
+                parameter=integers[0],
+            )
+        names = tuple(values)
+        make = lambda at: self._make({**self._fixed, **dict(zip(names, at, strict=True))})  # noqa: E731 a closure
+        point = np.array([float(value) for value in values.values()])
+        return _model_of(make, names, point, discrete=self._make.discrete)
+
+
+def _model_of(make: Callable[[np.ndarray], Any], names: tuple[str, ...], point: np.ndarray, *, discrete: bool) -> Model:
+    log = "logpmf" if discrete else "logpdf"
+    own = Model(
+        lambda x, at: np.asarray(getattr(make(at), log)(x), dtype=float),
+        sampler=lambda at, size, rng: _draw(make(at), size, rng),
+        parameters=names,
+        support=lambda at: make(at).support(),
+        discrete=discrete,
+    )
+    own._point, own._center = point, lambda at: float(make(at).median())
+    with np.errstate(all="ignore"):
+        low, high = map(float, make(point).support())
+    if not low < high:
+        given = ", ".join(f"{name}={value:g}" for name, value in zip(names, point, strict=True))
+        raise LayoutError(f"{given} is outside the domain of the family: its support there is ({low}, {high}).")
+    return own
+
+
+class _Maker:
+    """Builds a frozen distribution from parameter values, and knows which of its parameters are integers."""
+
+    def __init__(self, build: Callable[..., Any], names: set[str], integers: set[str], *, discrete: bool) -> None:
+        self._build, self._names = build, names
+        self.integers, self.discrete = integers, discrete
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        if unknown := sorted(set(values) - self._names):
+            raise LayoutError(f"unknown parameter {', '.join(unknown)}; the family has {', '.join(sorted(self._names))}.")
+        try:
+            return self._build(**values)
+        except (TypeError, ValueError) as error:
+            raise LayoutError(f"the family takes {', '.join(sorted(self._names))}; got {', '.join(values)}: {error}.") from None
+
+
+def _reader(distribution: Any) -> tuple[_Maker, dict[str, float]]:
+    """How to build the distribution, and the parameters at which it is frozen, if it is."""
+    from scipy import stats
+
+    if isinstance(distribution, (stats.rv_continuous, stats.rv_discrete)):
+        return _old(distribution), {}
+    if isinstance(distribution, stats.distributions.rv_frozen):
+        maker, dist = _old(distribution.dist), distribution.dist
+        order = [info.name for info in dist._shape_info()] + ["loc", "scale"]
+        return maker, {**dict(zip(order, distribution.args, strict=False)), **distribution.kwds}
+    return _new(distribution)
+
+
+def _old(dist: Any) -> _Maker:
+    from scipy import stats
+
+    shapes = dist._shape_info()
+    discrete = isinstance(dist, stats.rv_discrete)
+    names = {info.name for info in shapes} | ({"loc"} if discrete else {"loc", "scale"})
+    integers = {info.name for info in shapes if info.integrality} | ({"loc"} if discrete else set())
+    return _Maker(dist, names, integers, discrete=discrete)
+
+
+def _new(distribution: Any) -> tuple[_Maker, dict[str, float]]:
+    """The new infrastructure: a class is built by keywords; an object tells its parameters."""
+    cls: Any = distribution if isinstance(distribution, type) else type(distribution)
+    bases = {base.__name__ for base in cls.__mro__}
+    own = {} if isinstance(distribution, type) else {k: float(v) for k, v in distribution._original_parameters.items()}
+    if not bases & {"ContinuousDistribution", "DiscreteDistribution"} or "TransformedDistribution" in bases:
+        raise MethodError(
+            f"{cls.__name__} is not a univariate scipy.stats family. Write it as "
+            "fk.sampled.Model(log_density, sampler=..., parameters=...)."
+        )
+    names = {name for option in cls._parameterizations for name in option.parameters}
+    return _Maker(cls, names, set(), discrete="DiscreteDistribution" in bases), own
+
+
+def _draw(distribution: Any, size: int, rng: np.random.Generator) -> np.ndarray:
+    if hasattr(distribution, "rvs"):
+        return np.asarray(distribution.rvs(size=size, random_state=rng))
+    return np.asarray(distribution.sample(size, rng=rng))
