@@ -116,7 +116,7 @@ def differentiate(function: Callable[[Any], Any], point: Array, *, name: str) ->
         raise LayoutError(f"{name} must return a number or a flat array; got shape {width}.")
     step = np.where(point == 0, 0.1, 0.1 * np.abs(point))
     with np.errstate(all="ignore"):
-        result = numeric(columns, point, initial_step=step, tolerances={"rtol": 1e-12, "atol": 1e-14})
+        result = numeric(columns, point, initial_step=step, tolerances={"rtol": 1e-10, "atol": 1e-14})
     scale = max(np.abs(result.df).max(), 1e-300)
     if not np.all(np.isfinite(result.df)):
         raise DataError(f"{name} has no finite derivative at {point.tolist()}.")

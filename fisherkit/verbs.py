@@ -11,7 +11,7 @@ from .model import Theta, as_model
 from .structures.promotion import STRUCTURES
 
 
-def score(model: Any, theta: Theta = None, *, data: Any) -> Any:
+def score(model: Any, theta: Theta = None, *, data: Any = None) -> Any:
     r"""Gradient of the log-density with respect to the parameters, one row per observation.
 
     Parameters
@@ -21,7 +21,7 @@ def score(model: Any, theta: Theta = None, *, data: Any) -> Any:
     theta : mapping from name to number, or array (p,), optional
         The point. Networks use their present weights, symbolic models their symbols, when left out.
     data : array of n observations
-        For a network, a pair ``(inputs, labels)``.
+        For a network, a pair ``(inputs, labels)``. A model that holds its own data needs none.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def expected_information(
     return source.expected_information(theta, inputs=inputs, method=method, structure=structure)
 
 
-def observed_information(model: Any, theta: Theta = None, *, data: Any, structure: str = "dense") -> FisherInformation:
+def observed_information(model: Any, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
     r"""Observed information, :math:`-\sum_i \nabla^2 \log p(x_i; \theta)`, over the data given.
 
     Parameters
@@ -102,7 +102,7 @@ def observed_information(model: Any, theta: Theta = None, *, data: Any, structur
     return as_model(model).observed_information(theta, data=data, structure=structure)
 
 
-def empirical_information(model: Any, theta: Theta = None, *, data: Any, structure: str = "dense") -> FisherInformation:
+def empirical_information(model: Any, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
     r"""Empirical information, :math:`\sum_i s_i s_i^\top`, over the data given: the outer product of gradients.
 
     Parameters

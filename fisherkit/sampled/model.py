@@ -21,6 +21,8 @@ from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
 from . import derivatives, monte_carlo, quadrature
 
+NUMERIC_SCORE = 2e-10  # what differences may miss beside a kink, without noticing
+
 Support = tuple[float, float] | Callable[[np.ndarray], tuple[float, float]]
 
 
@@ -92,7 +94,7 @@ class Model(model.Model):
 
     # -- the verbs
 
-    def score(self, theta: Theta = None, *, data: Any) -> np.ndarray:
+    def score(self, theta: Theta = None, *, data: Any = None) -> np.ndarray:
         x = self._observations(data)
         return self._scores(x, self._at(theta))
 
@@ -108,13 +110,12 @@ class Model(model.Model):
             return self._quadrature(at, method, structure)
         return self._enumerate(at, method, structure)
 
-    def observed_information(self, theta: Theta = None, *, data: Any, structure: str = "dense") -> FisherInformation:
+    def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         x, at = self._observations(data), self._at(theta)
-        log_density = self._log_density or _no_log_density
-        matrix = -derivatives.hessian(log_density, self._score, x, at, self._derivatives)
+        matrix = -derivatives.hessian(self._log_density, self._score, x, at, self._derivatives)
         return self._information(matrix, structure, self._provenance("observed", at, n=len(x)))
 
-    def empirical_information(self, theta: Theta = None, *, data: Any, structure: str = "dense") -> FisherInformation:
+    def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         x, at = self._observations(data), self._at(theta)
         s = self._scores(x, at)
         return self._information(s.T @ s, structure, self._provenance("empirical", at, n=len(x)))
@@ -158,6 +159,7 @@ class Model(model.Model):
         if method.digits > 15:
             raise MethodError(f"a log-density in code has 15 digits; got {method!r}. Use a symbolic model for more.")
         moments, error = self._moments(at)
+        error += 0.0 if self._score else NUMERIC_SCORE
         _check_settled(error, method)
         _check_mass(moments.mass, max(1e-6, 10 * error))
         self._check_mean_score(moments, error)
@@ -292,10 +294,6 @@ class Model(model.Model):
 
 def _derivative_kinds() -> tuple[str, ...]:
     return derivatives.KINDS
-
-
-def _no_log_density(x: Any, theta: Any) -> Any:
-    raise LayoutError("this model has a score but no log_density.")
 
 
 def _check_settled(error: float, method: Quadrature) -> None:

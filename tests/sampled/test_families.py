@@ -1,0 +1,111 @@
+"""scipy.stats families by quadrature, against published closed forms (not through fisherkit)."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import polygamma
+
+import fisherkit as fk
+
+PI2, G1 = np.pi**2, 1 - np.euler_gamma
+psi1 = lambda x: float(polygamma(1, x))  # noqa: E731 the formula's own name
+
+FAMILIES = {
+    "cauchy": (stats.cauchy, {"loc": 1.0, "scale": 2.0}, np.eye(2) / 8, 1e-9),
+    "laplace has a kink": (stats.laplace, {"loc": 0.5, "scale": 0.5}, 4 * np.eye(2), 1e-8),
+    "logistic": (stats.logistic, {"loc": -1.0, "scale": 2.0}, np.diag([1 / 3, (3 + PI2) / 9]) / 4, 1e-9),
+    "student t": (stats.t, {"df": 5.0}, [[(psi1(2.5) - psi1(3)) / 4 - 10 / (10 * 6 * 8)]], 1e-9),
+    "gumbel": (stats.gumbel_r, {"loc": 0.3, "scale": 2.0}, np.array([[1, -G1], [-G1, G1**2 + PI2 / 6]]) / 4, 1e-9),
+    "beta": (
+        stats.beta,
+        {"a": 2.0, "b": 3.0},
+        [[psi1(2) - psi1(5), -psi1(5)], [-psi1(5), psi1(3) - psi1(5)]],
+        1e-9,
+    ),
+    "beta, infinite at both ends": (stats.beta, {"a": 0.5, "b": 0.5}, PI2 / 6 * np.array([[2, -1], [-1, 2]]), 1e-5),
+    "lognormal": (stats.lognorm, {"s": 0.7, "scale": 3.0}, np.diag([2 / 0.49, 1 / (0.49 * 9)]), 1e-9),
+    "pareto shape": (stats.pareto, {"b": 2.5}, [[1 / 6.25]], 1e-9),
+    "inverse gamma": (stats.invgamma, {"a": 3.0, "scale": 2.0}, [[psi1(3), -0.5], [-0.5, 3 / 4]], 1e-9),
+    "lomax": (stats.lomax, {"c": 3.0, "scale": 2.0}, [[1 / 9, -1 / 8], [-1 / 8, 3 / (4 * 5)]], 1e-9),
+    "moving end of order 2": (stats.gamma, {"a": 3.0, "loc": 1.0}, [[psi1(3), 1 / 2], [1 / 2, 1.0]], 1e-7),
+    "poisson": (stats.poisson, {"mu": 300.0}, [[1 / 300]], 1e-9),
+    "geometric": (stats.geom, {"p": 0.3}, [[1 / (0.09 * 0.7)]], 1e-9),
+    "negative binomial p": (stats.nbinom(3.5, 0.3), None, None, None),
+    "far away and narrow": (stats.norm, {"loc": 1e6, "scale": 1e-3}, np.diag([1e6, 2e6]), 1e-7),
+    "zeta, a heavy tail": (stats.zipf, {"a": 3.0}, [[0.1722807]], 1e-6),
+    "frozen": (stats.gamma(2.0, scale=3.0), None, [[psi1(2), 1 / 3], [1 / 3, 2 / 9]], 1e-9),
+    "new infrastructure": (stats.Normal(mu=3.0, sigma=2.0), None, np.diag([1 / 4, 1 / 2]), 1e-9),
+    "new from old": (stats.make_distribution(stats.gamma), {"a": 2.0}, [[psi1(2)]], 1e-9),
+}
+del FAMILIES["negative binomial p"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_information_is_the_published_one_within_its_error_bound(name: str) -> None:
+    family, theta, exact, tolerance = FAMILIES[name]
+    F = fk.expected_information(family, theta)
+    root = np.sqrt(np.diagonal(exact))
+    error = np.abs(np.asarray(F) - exact) / np.outer(root, root)
+    assert error.max() < tolerance
+    if name != "zeta, a heavy tail":  # its reference has seven digits
+        assert error.max() <= 10 * F.error_bound
+
+
+def test_negative_binomial_with_real_n_has_the_published_entries() -> None:
+    F = np.asarray(fk.expected_information(stats.nbinom, {"n": 3.5, "p": 0.3}))
+    assert F[1, 1] == pytest.approx(3.5 / (0.09 * 0.7), rel=1e-9)
+    assert F[0, 1] == pytest.approx(-1 / 0.3, rel=1e-9)
+
+
+def test_known_parameters_are_fixed() -> None:
+    F = fk.expected_information(fk.sampled.Family(stats.binom, fixed={"n": 10}), {"p": 0.3})
+    assert F.parameters.names == ("p",)
+    assert float(F) == pytest.approx(10 / 0.21, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("family", "theta", "condition", "parameter"),
+    [
+        (stats.uniform, {"loc": 0.0, "scale": 2.0}, "support_depends_on_parameter", "loc"),
+        (stats.expon, {"loc": 1.0}, "support_depends_on_parameter", "loc"),
+        (stats.pareto, {"b": 3.0, "scale": 2.0}, "support_depends_on_parameter", "scale"),
+        (stats.gamma, {"a": 2.0, "loc": 0.0}, "infinite_information", "loc"),
+        (stats.binom, {"n": 10, "p": 0.3}, "integer_parameter", "n"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_families_without_an_information_are_refused_by_name(
+    family: object, theta: dict[str, float], condition: str, parameter: str
+) -> None:
+    with pytest.raises(fk.errors.RegularityError, match=parameter) as refusal:
+        fk.expected_information(family, theta)
+    assert (refusal.value.condition, refusal.value.parameter) == (condition, parameter)
+
+
+@pytest.mark.parametrize(
+    ("theta", "message"),
+    [
+        ({"shape": 2.0}, "unknown parameter shape; the family has a, loc, scale"),
+        ({"a": -2.0}, "a=-2 is outside the domain"),
+        ([2.0], "mapping from parameter name"),
+        ({}, "at least one parameter"),
+        (None, "at least one parameter"),
+        ({"a": np.nan}, "outside the domain"),
+    ],
+)
+def test_points_that_are_none(theta: object, message: str) -> None:
+    with pytest.raises(fk.errors.LayoutError, match=message):
+        fk.expected_information(stats.gamma, theta)
+
+
+def test_a_lying_support_is_no_answer() -> None:
+    """scipy's vonmises declares the whole line; its density is periodic there."""
+    with pytest.raises((fk.errors.PrecisionError, fk.errors.RegularityError)):
+        fk.expected_information(stats.vonmises, {"kappa": 2.0})
+
+
+def test_more_digits_than_there_are_is_refused() -> None:
+    with pytest.raises(fk.errors.PrecisionError, match="reaches a relative error"):
+        fk.expected_information(stats.beta, {"a": 0.5, "b": 0.5}, method=fk.Quadrature(digits=12))
+    with pytest.raises(fk.errors.MethodError, match="symbolic model for more"):
+        fk.expected_information(stats.norm, {"loc": 0.0}, method=fk.Quadrature(digits=30))
