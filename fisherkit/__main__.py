@@ -1,0 +1,5 @@
+"""``python -m fisherkit``."""
+
+from .cli import main
+
+raise SystemExit(main())

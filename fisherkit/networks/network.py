@@ -1,0 +1,129 @@
+"""A private view of the caller's module: its weights and nothing of its state, so that it is left as it was."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError, LayoutError, NetworkStateError
+
+Inputs = tuple[Tensor, ...]
+
+
+class Network:
+    """A copy of a module that shares the weights' storage and has its own hooks, modes, gradients and buffers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    values : mapping from name to tensor
+        The parameters that are differentiated; the others are constants.
+    """
+
+    def __init__(self, module: nn.Module, values: Mapping[str, Tensor]) -> None:
+        by_name = dict(module.named_parameters(remove_duplicate=False))
+        given = {id(by_name[name]): value for name, value in values.items()}
+        memo: dict[int, Any] = {
+            id(p): nn.Parameter(given.get(id(p), p).detach(), requires_grad=False) for p in by_name.values()
+        }
+        memo |= {id(b): b.detach().clone() for b in module.buffers()}
+        self.module = copy.deepcopy(module, memo)
+        own = dict(self.module.named_parameters(remove_duplicate=False))
+        self.values = {name: own[name] for name in values}
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        output = self.module(*inputs)
+        if not isinstance(output, Tensor):
+            raise LayoutError(f"the network must return one tensor; got {type(output).__name__}. Wrap it in a module that does.")
+        return output
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.values.values())).device
+
+    def vjp(self, names: list[str], inputs: Inputs, cotangents: Tensor) -> dict[str, Tensor]:
+        """Per-example gradients of <c_n, z_n> for these parameters alone: (b, *shape) each. Any module."""
+        try:
+            return self._vmapped(names, inputs, cotangents)
+        except (RuntimeError, ValueError, NotImplementedError):  # vmap meets .item(), a branch on data, an odd kernel
+            return self._one_by_one(names, inputs, cotangents)
+
+    def _vmapped(self, names: list[str], inputs: Inputs, cotangents: Tensor) -> dict[str, Tensor]:
+        def inner(values: dict[str, Tensor], example: Inputs, cotangent: Tensor) -> Tensor:
+            output = torch.func.functional_call(self.module, values, tuple(x[None] for x in example))
+            return (output[0] * cotangent).sum()
+
+        values = {name: self.values[name].detach() for name in names}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not yet implemented the batching rule")  # slower, not wrong
+            gradients: dict[str, Tensor] = torch.vmap(torch.func.grad(inner), in_dims=(None, 0, 0))(values, inputs, cotangents)
+        return gradients
+
+    def _one_by_one(self, names: list[str], inputs: Inputs, cotangents: Tensor) -> dict[str, Tensor]:
+        values = {name: self.values[name].detach().requires_grad_() for name in names}
+        rows = []
+        for i, cotangent in enumerate(cotangents):
+            output = torch.func.functional_call(self.module, values, tuple(x[i : i + 1] for x in inputs))
+            total = (output[0] * cotangent).sum()
+            gradients = torch.autograd.grad(total, list(values.values()), allow_unused=True, materialize_grads=True)
+            rows.append(gradients)
+        return {name: torch.stack(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def check_state(module: nn.Module) -> None:
+    """Refuse a module whose examples have no scores of their own."""
+    for name, layer in module.named_modules():
+        where = f"{type(layer).__name__} {name!r}".rstrip()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
+            cure = "call module.eval()" if layer.running_mean is not None else "give it track_running_stats=True"
+            raise NetworkStateError(f"{where} uses the statistics of the batch, so an example has no score of its own: {cure}.")
+        rate = layer.p if isinstance(layer, nn.modules.dropout._DropoutNd) else getattr(layer, "dropout", 0.0)
+        if layer.training and isinstance(rate, float) and rate > 0:
+            raise NetworkStateError(f"{where} drops out at random (p={rate}) in train mode: call module.eval().")
+
+
+def check_passes(network: Network, inputs: Inputs) -> Tensor:
+    """The output of a few examples, refused when it is random, or when examples change each other's."""
+    output = network(inputs)
+    if output.ndim == 0 or len(output) != len(inputs[0]):
+        raise LayoutError(
+            f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape {tuple(output.shape)}."
+        )
+    if not torch.equal(network(inputs), output):
+        raise NetworkStateError("two passes over the same examples differ: the network is random. Call module.eval().")
+    alone = network(tuple(x[:1] for x in inputs))
+    tolerance = 1e3 * torch.finfo(output.dtype).eps * float(output.abs().max())
+    if not torch.allclose(alone[0], output[0], rtol=0, atol=tolerance):
+        raise NetworkStateError(
+            "the output of an example depends on the others in its batch, so it has no score of its own: "
+            "use running statistics or call module.eval()."
+        )
+    return output
+
+
+def check_finite(output: Tensor, start: int) -> None:
+    """Refuse an output that is not finite, naming the example."""
+    bad = torch.nonzero(~torch.isfinite(output).reshape(len(output), -1).all(dim=1))
+    if len(bad):
+        raise DataError(f"the network's output for example {start + int(bad[0])} is not finite: {output[int(bad[0])].tolist()}.")
+
+
+def differentiable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that require a gradient, tied ones once."""
+    chosen = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    if not chosen:
+        raise LayoutError("no parameter of the network requires a gradient: there is nothing to be informed about.")
+    return chosen
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """Data-parallel wrappers average gradients over ranks before anything is squared: look inside."""
+    wrappers: tuple[type, ...] = (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)
+    return module.module if isinstance(module, wrappers) else module
+
+
