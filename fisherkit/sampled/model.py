@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import model
+from .. import model, quadrature
 from ..arrays import Array
 from ..errors import DataError, LayoutError, MethodError, PrecisionError, RegularityError
 from ..information import FisherInformation
@@ -19,7 +19,7 @@ from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
-from . import derivatives, monte_carlo, quadrature
+from . import derivatives, monte_carlo
 
 NUMERIC_SCORE = 2e-10  # what differences may miss beside a kink, without noticing
 
@@ -173,7 +173,7 @@ class Model(model.Model):
         center = self._center(at) if self._center else quadrature.find_center(log, support)
         score = lambda x: self._raw_scores(x, at)  # noqa: E731 a curried argument
         self._check_ends(at, log, center)
-        density = quadrature.Density(log, score, len(at), support, center)
+        density = quadrature.Density(log, score, len(at), support, (center,))
         return quadrature.summation(density) if self._discrete else quadrature.integrate(density)
 
     # -- regularity

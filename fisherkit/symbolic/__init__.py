@@ -1,0 +1,6 @@
+"""Information from formulas, through SymPy."""
+
+from .model import Model
+from .random_variables import as_model
+
+__all__ = ["Model", "as_model"]

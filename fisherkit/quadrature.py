@@ -1,6 +1,6 @@
 r"""Expectations of score products of one real variable, by double-exponential quadrature or summation.
 
-A continuous support is cut at the bulk's centre; each side is mapped to the line so that the integrand falls off
+A continuous support is cut at the bulk's centre and at kinks; each piece is mapped to the line so that the integrand falls off
 double-exponentially, whatever the tail or the singularity at an end, and the trapezoidal rule is halved until
 :math:`E[s s^\top]` stands (Takahasi & Mori 1974). A discrete support is summed outwards from the centre in blocks
 that double. Both report the last change, relative to the diagonal, as the error.
@@ -13,11 +13,12 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ..errors import RegularityError
+from .errors import RegularityError
 
 Function = Callable[[np.ndarray], np.ndarray]
 REACH = 6.0  # of the trapezoidal rule: abscissae from exp(-317) to exp(317) of the scale
@@ -30,13 +31,13 @@ NEGLIGIBLE = 1e-60
 
 @dataclass(frozen=True)
 class Density:
-    """A univariate density with its (n, p) score, on an interval."""
+    """A univariate density with its (n, p) score, on an interval cut where its bulk and its kinks are."""
 
     log: Function
     score: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # with error estimates
     p: int
     support: tuple[float, float]
-    center: float
+    cuts: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,10 @@ class Moments:
 
 
 def integrate(density: Density) -> tuple[Moments, float]:
-    """Moments of a continuous density, whose centre lies inside the support, and their relative error."""
-    sides = [_side(density, end) for end in density.support if end != density.center]
+    """Moments of a continuous density, whose cuts lie inside the support, and their relative error."""
+    (low, high), cuts = density.support, sorted(density.cuts)
+    pieces = [(cuts[0], low), *pairwise(cuts), (cuts[-1], high)]
+    sides = [_side(density, start, end) for start, end in pieces if start != end]
 
     def rule(ts: np.ndarray, step: float) -> Moments:
         return reduce(operator.add, (side(ts, step) for side in sides))
@@ -91,7 +94,7 @@ def integrate(density: Density) -> tuple[Moments, float]:
 def summation(density: Density) -> tuple[Moments, float]:
     """Moments of a discrete density on the integers of an interval, and their relative error."""
     low, high = density.support
-    start = int(min(max(density.center, low), high))
+    start = int(min(max(density.cuts[0], low), high))
     total = _moments(density, np.array([float(start)]), np.ones(1))
     error = 0.0
     for sign, end in ((1, high), (-1, low)):
@@ -138,9 +141,9 @@ def _chart(support: tuple[float, float]) -> tuple[Callable[[Any], Any], Callable
     return lambda u: low + size / (1 + np.exp(-u)), lambda u: size * np.exp(-np.abs(u)) / (1 + np.exp(-np.abs(u))) ** 2
 
 
-def _side(density: Density, end: float) -> Callable[[np.ndarray, float], Moments]:
-    """The trapezoidal rule on one side of the centre, as a function of abscissae and step."""
-    center, sign = density.center, 1.0 if end > density.center else -1.0
+def _side(density: Density, center: float, end: float) -> Callable[[np.ndarray, float], Moments]:
+    """The trapezoidal rule between a cut and an end (or the next cut), as a function of abscissae and step."""
+    sign = 1.0 if end > center else -1.0
     if math.isinf(end):
         scale = _fall_off(density.log, center, sign)
 
