@@ -218,7 +218,7 @@ class Model(model.Model):
         if method.digits > MACHINE_DIGITS and univariate:
             rows, error = numeric.precise(self.log_density, self.scores, self.data[0], self.supports[0], at, method.digits)
             digits = method.digits + 3
-            matrix = as_entries(np.array([[sp.Float(str(v), digits) for v in row] for row in rows], dtype=object))
+            matrix = as_entries(np.array([[sp.Float(v, digits) for v in row] for row in rows], dtype=object))
             matrix = matrix.astype(float) if method.digits <= 15 else matrix
         else:
             moments, error = numeric.moments(self.log_density, self.scores, self.data, self.supports, at)

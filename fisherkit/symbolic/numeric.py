@@ -127,8 +127,11 @@ def _joint(functions: Callable[..., np.ndarray], supports: tuple[Support, ...], 
 
 
 def precise(log_density: Any, scores: list[Any], x: Any, support: Support, at: Point, digits: int) -> tuple[list[list[Any]], float]:
-    """E[s s'] as mpmath numbers, with its relative error: the same rules, with more digits."""
-    with mpmath.workdps(digits + 15):
+    """E[s s'] as mpmath numbers, with its relative error: the same rules, with more digits.
+
+    An end where the density is infinite is approached to 10^(-3 digits); what lies beyond is counted as error.
+    """
+    with mpmath.workdps(3 * digits + 15):
         exact = {symbol: sp.nsimplify(value) if value.is_Float else value for symbol, value in at.items()}
         functions = sp.lambdify(x, [e.subs(exact) for e in (log_density, *scores)], modules="mpmath")
         if support.discrete:
@@ -138,10 +141,11 @@ def precise(log_density: Any, scores: list[Any], x: Any, support: Support, at: P
         pieces = [(inner[0], outer[0]), *pairwise(inner), (inner[-1], outer[1])]
         previous, error = None, mpmath.inf
         for level in range(2, 12):
-            nodes = (node for center, end in pieces for node in _nodes(center, end, level))
-            total = _total(functions, nodes)
+            parts = [_total(functions, _nodes(start, end, level, digits)) for start, end in pieces]
+            total = [mpmath.fsum(column) for column in zip(*(part for part, _ in parts), strict=True)]
             if previous is not None:
-                error = _distance(total, previous)
+                beyond = [mpmath.fsum(column) * 2**level for column in zip(*(edge for _, edge in parts), strict=True)]
+                error = _distance(total, previous) + _size_of(beyond, total)
                 if error < mpmath.mpf(10) ** (-digits - 2):
                     break
             previous = total
@@ -162,10 +166,10 @@ def _mpf(value: Any) -> Any:
     return mpmath.mpf(float(number)) if number.is_infinite else mpmath.mpf(str(number.evalf(mpmath.mp.dps + 5)))
 
 
-def _nodes(center: Any, end: Any, level: int) -> Iterator[tuple[Any, Any]]:
+def _nodes(center: Any, end: Any, level: int, digits: int) -> Iterator[tuple[Any, Any]]:
     """Double-exponential abscissae and weights between the centre and an end."""
     step = mpmath.mpf(2) ** -level
-    reach = mpmath.asinh(2 * mpmath.mp.dps * mpmath.log(10) / mpmath.pi) + 1
+    reach = mpmath.asinh(2 * 3 * digits * mpmath.log(10) / mpmath.pi) + 1
     infinite = mpmath.isinf(end)
     sign = 1 if end > center else -1
     size = max(abs(center), mpmath.mpf(1)) if infinite else abs(end - center)
@@ -180,31 +184,33 @@ def _nodes(center: Any, end: Any, level: int) -> Iterator[tuple[Any, Any]]:
             yield (center + sign * near if t < 0 else end - sign * near), weight
 
 
-def _total(functions: Callable[[Any], list[Any]], nodes: Iterator[tuple[Any, Any]]) -> list[Any]:
-    """Mass, then the lower triangle of the weighted products."""
-    total: list[Any] | None = None
+def _total(functions: Callable[[Any], list[Any]], nodes: Iterator[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+    """Mass, then the lower triangle of the weighted products; and the same of the first and last terms alone."""
+    rows: list[list[Any]] = []
     for x, weight in nodes:
         try:
             log, *s = functions(x)
             mass = mpmath.exp(log) * weight
-            if not mass:
-                continue
             row = [mass, *(mass * s[i] * s[j] for i in range(len(s)) for j in range(i + 1))]
-        except (ZeroDivisionError, ValueError):  # an end of the support itself
+        except (ZeroDivisionError, ValueError, OverflowError):  # an end of the support itself
             continue
-        total = row if total is None else [a + b for a, b in zip(total, row, strict=True)]
-    return total or [mpmath.mpf(0)]
+        if all(mpmath.isfinite(value) for value in row):
+            rows.append(row)
+    if not rows:
+        raise RegularityError("the density is not finite anywhere on its support.", condition="not_normalised")
+    total = [mpmath.fsum(column) for column in zip(*rows, strict=True)]
+    return total, [abs(first) + abs(last) for first, last in zip(rows[0], rows[-1], strict=True)]
 
 
 def _precise_sum(functions: Callable[[Any], list[Any]], support: Support, at: Point, digits: int) -> tuple[list[list[Any]], float]:
     low, high = support.at(at)
     if not np.isfinite(low):
         raise PrecisionError("more than 15 digits of a sum need a support with a lowest value.")
-    total = _total(functions, iter([(mpmath.mpf(low), mpmath.mpf(1))]))
+    total, _ = _total(functions, iter([(mpmath.mpf(low), mpmath.mpf(1))]))
     k, block, error = int(low) + 1, 64, mpmath.mpf(0)
     while k <= high:
-        part = _total(functions, ((mpmath.mpf(i), mpmath.mpf(1)) for i in range(k, int(min(k + block, high + 1)))))
-        grown = [a + b for a, b in zip(total, part, strict=True)] if len(part) == len(total) else total
+        part, _ = _total(functions, ((mpmath.mpf(i), mpmath.mpf(1)) for i in range(k, int(min(k + block, high + 1)))))
+        grown = [a + b for a, b in zip(total, part, strict=True)]
         error, total = _distance(grown, total), grown
         k, block = k + block, 2 * block
         if error < mpmath.mpf(10) ** (-digits - 3) or block > 2**15:
@@ -214,12 +220,14 @@ def _precise_sum(functions: Callable[[Any], list[Any]], support: Support, at: Po
 
 def _distance(a: list[Any], b: list[Any]) -> Any:
     """Largest change, relative to the diagonal."""
-    p = _size(a)
-    if len(a) != len(b) or p == 0:
-        return mpmath.inf
-    root = [mpmath.sqrt(abs(a[1 + i * (i + 1) // 2 + i])) or mpmath.mpf(1) for i in range(p)]
+    return _size_of([x - y for x, y in zip(a, b, strict=True)], a)
+
+
+def _size_of(change: list[Any], total: list[Any]) -> Any:
+    p = _size(total)
+    root = [mpmath.sqrt(abs(total[1 + i * (i + 1) // 2 + i])) or mpmath.mpf(1) for i in range(p)]
     scale = [mpmath.mpf(1), *(root[i] * root[j] for i in range(p) for j in range(i + 1))]
-    return max(abs(x - y) / s for x, y, s in zip(a, b, scale, strict=True))
+    return max(abs(x) / s for x, s in zip(change, scale, strict=True))
 
 
 def _settled(total: list[Any], error: Any, digits: int) -> tuple[list[list[Any]], float]:
