@@ -8,7 +8,7 @@ from typing import Any
 import fisherkit as fk
 
 STRENGTH = 100.0
-EPOCHS = 15
+EPOCHS = 40
 
 
 def curves() -> dict[str, tuple[list[float], list[float]]]:

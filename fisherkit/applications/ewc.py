@@ -1,0 +1,215 @@
+"""Elastic Weight Consolidation: learn a new task without forgetting the old ones."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError, LayoutError
+from ..information import FisherInformation
+from ..methods import Method
+from ..model import as_model
+from ..verbs import expected_information
+
+VANISHED = 1e-6  # a trace below this, relative to the number of outputs' nats, protects nothing
+
+
+class VanishedInformationWarning(UserWarning):
+    """The network is so confident that its information, and with it the penalty, is almost zero."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the consolidated information looks like.
+
+    Attributes
+    ----------
+    tasks : int
+    trace : float
+        Sum of the information's diagonal, per observation.
+    zeros : float
+        Share of parameters with exactly no information: they are free.
+    largest_stable : float
+        Plain gradient descent on the penalty diverges where lr * strength is above this, 2 / max F.
+    """
+
+    tasks: int
+    trace: float
+    zeros: float
+    largest_stable: float
+
+
+class EWC:
+    r"""Elastic Weight Consolidation (Kirkpatrick et al. 2017), online.
+
+    After each task the diagonal information F of the network is added up and the weights are remembered as the anchor;
+    while the next is learnt, :math:`\frac{\lambda}{2} \sum_i F_i (\theta_i - \theta_{A,i})^2` is added to its loss.
+
+    Parameters
+    ----------
+    net : networks.Model
+        The network and its likelihood. Only parameters that require a gradient are held.
+    strength : float
+        :math:`\lambda`. F is per observation, so that a strength means the same for any batch size and any number of
+        examples; with a mean loss, 1 is the Bayesian value, and 50 to 300 is what a diagonal needs in practice.
+    decay : float
+        How much of the earlier tasks' information is kept at each new one (Schwarz et al. 2018); 1 keeps all. There is
+        one anchor, at the latest optimum (Huszár 2018).
+
+    Notes
+    -----
+    Labels are drawn from, or summed over, the network's own predictions: `consolidate` takes inputs. It works in eval mode
+    and leaves modes, gradients and buffers as it found them.
+
+    References
+    ----------
+    Kirkpatrick et al. (2017), PNAS 114:3521; Huszár (2018), PNAS 115:E2496; Schwarz et al. (2018), ICML.
+
+    Examples
+    --------
+    >>> module = torch.nn.Linear(3, 2)
+    >>> ewc = fk.applications.EWC(fk.networks.Model(module, likelihood="categorical"), strength=100.0)
+    >>> float(ewc.penalty())
+    0.0
+    >>> ewc.consolidate(torch.ones(5, 3))
+    EWC(strength=100.0, tasks=1, labels=from the model, method=Exact(), n=1 per task)
+    """
+
+    def __init__(self, net: Any, *, strength: float, decay: float = 1.0) -> None:
+        if not (math.isfinite(strength) and strength >= 0):
+            raise DataError(f"strength must be finite and non-negative; got {strength!r}.")
+        if not 0 <= decay <= 1:
+            raise DataError(f"decay must lie between 0 and 1; got {decay!r}.")
+        self._net = as_model(net)
+        if not hasattr(self._net, "tensors"):
+            raise LayoutError(f"EWC needs a network: fk.networks.Model(module, likelihood=...); got {type(net).__name__}.")
+        self.strength, self.decay, self.tasks = float(strength), float(decay), 0
+        self.information: FisherInformation | None = None
+        self._weights: dict[str, Tensor] = {}
+        self._anchor: dict[str, Tensor] = {}
+
+    def consolidate(self, inputs: Any, *, method: Method | None = None) -> EWC:
+        """Remember the task just learnt, by its training inputs.
+
+        Parameters
+        ----------
+        inputs : tensor, tuple of tensors, or DataLoader
+            Labels that a loader yields are not used.
+        method : Exact or MonteCarlo, optional
+            Exact sums over all labels; `MonteCarlo` (1) draws one, at the cost of a training pass.
+
+        Returns
+        -------
+        EWC
+            Itself.
+        """
+        with _evaluating(self._net.module):  # type: ignore[attr-defined]
+            found = expected_information(self._net, inputs=inputs, structure="diagonal", method=method)
+        if float(found.trace) < VANISHED:
+            warnings.warn(
+                f"the information of this task has a trace of {float(found.trace):.1g}: the network is so confident that the "
+                "penalty protects almost nothing. Stop training earlier, or use label smoothing.",
+                VanishedInformationWarning,
+                stacklevel=2,
+            )
+        self.information = found if self.information is None else self.information * self.decay + found
+        self._anchor = {name: p.detach().clone() for name, p in self._tensors().items()}
+        self._keep_weights()
+        self.tasks += 1
+        return self
+
+    def penalty(self) -> Tensor:
+        """The term to add to the loss, a scalar; 0 before the first task."""
+        own = self._tensors()
+        total = torch.zeros((), device=next(iter(own.values())).device)
+        for name, weight in self._weights.items():
+            total = total + (weight * (own[name] - self._anchor[name]) ** 2).sum()
+        return 0.5 * self.strength * total
+
+    @torch.no_grad()
+    def proximal_step_(self, lr: float) -> None:
+        """After the optimizer's step, instead of the penalty: pull towards the anchor, stable for any strength.
+
+        The minimum of the penalty plus a quadratic around the weights: :math:`(\\theta + w \\theta_A) / (1 + w)` with
+        :math:`w = \\mathrm{lr}\\,\\lambda F`.
+        """
+        if not (math.isfinite(lr) and lr > 0):
+            raise DataError(f"lr must be positive and finite; got {lr!r}.")
+        own = self._tensors()
+        for name, weight in self._weights.items():
+            w = lr * self.strength * weight
+            own[name].copy_((own[name] + w * self._anchor[name]) / (1 + w))
+
+    def report(self) -> Report:
+        """Trace, share of zeros, and the largest stable lr * strength."""
+        if self.information is None:
+            return Report(0, 0.0, 1.0, math.inf)
+        leaves = [leaf.reshape(-1) for leaf in self.information.diagonal().values()]
+        size, largest = sum(map(len, leaves)), max(float(leaf.max()) for leaf in leaves)
+        zeros = sum(int((leaf == 0).sum()) for leaf in leaves) / size
+        return Report(self.tasks, float(self.information.trace), zeros, 2 / largest if largest else math.inf)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that a task left behind, as tensors: for ``torch.save`` or ``safetensors.torch.save_file``."""
+        state = {"tasks": torch.tensor(self.tasks)}
+        if self.information is not None:
+            state |= {f"information.{name}": value.clone() for name, value in self.information.diagonal().items()}
+            state |= {f"anchor.{name}": value.clone() for name, value in self._anchor.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state_dict`; names and shapes must be those of the network."""
+        own = self._tensors()
+        tasks = int(state.get("tasks", -1))
+        wanted = {f"{part}.{name}" for part in ("information", "anchor") for name in own} if tasks > 0 else set()
+        if tasks < 0 or wanted != set(state) - {"tasks"}:
+            missing, unknown = sorted(wanted - set(state)), sorted(set(state) - wanted - {"tasks"})
+            raise LayoutError(f"the state does not fit the network; missing: {missing or 'none'}; unknown: {unknown or 'none'}.")
+        for key in wanted:
+            if tuple(state[key].shape) != tuple(own[key.split(".", 1)[1]].shape):
+                raise LayoutError(f"{key} has shape {tuple(state[key].shape)}; the network's is {tuple(own[key.split('.', 1)[1]].shape)}.")
+        self.tasks, self.information = tasks, None
+        self._weights, self._anchor = {}, {}
+        if tasks:
+            self.information = FisherInformation({name: state[f"information.{name}"] for name in own}, n=tasks)
+            self._anchor = {name: state[f"anchor.{name}"].to(p) for name, p in own.items()}
+            self._keep_weights()
+
+    def __repr__(self) -> str:
+        if self.information is None:
+            return f"EWC(strength={self.strength}, tasks=0)"
+        method = self.information.method or "several"
+        return f"EWC(strength={self.strength}, tasks={self.tasks}, labels=from the model, method={method}, n=1 per task)"
+
+    def _keep_weights(self) -> None:
+        """F in the network's own dtype and place, for the penalty of every step."""
+        assert self.information is not None
+        self._weights = {name: value.to(self._anchor[name]) for name, value in self.information.diagonal().items()}
+
+    def _tensors(self) -> dict[str, nn.Parameter]:
+        """The network's parameters now; refused when they are no longer those that were consolidated."""
+        own: dict[str, nn.Parameter] = self._net.tensors  # type: ignore[attr-defined]
+        for name, held in self._anchor.items():
+            if name not in own or own[name].shape != held.shape:
+                found = "is gone" if name not in own else f"has shape {tuple(own[name].shape)}"
+                raise LayoutError(f"parameter {name} was consolidated with shape {tuple(held.shape)} and now {found}.")
+        return own
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; every submodule gets its own mode back."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
