@@ -12,11 +12,75 @@ from .errors import DataError, LayoutError, StorageError
 
 #: The heads of an expression that a file may hold. Anything else is refused.
 HEADS = frozenset(
-    "Add Mul Pow exp log sin cos tan sinh cosh tanh coth sech csch asin acos atan asinh acosh atanh sqrt Abs sign "
-    "gamma loggamma digamma polygamma zeta beta erf erfc erfi Ei expint lowergamma uppergamma besselj bessely "
-    "besseli besselk hyper meijerg factorial binomial Heaviside DiracDelta Max Min floor ceiling LambertW lerchphi "
-    "polylog Piecewise ExprCondPair Tuple And Or Not Equality Unequality StrictLessThan LessThan StrictGreaterThan "
-    "GreaterThan Derivative Subs".split()
+    [
+        "Add",
+        "Mul",
+        "Pow",
+        "exp",
+        "log",
+        "sin",
+        "cos",
+        "tan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "sech",
+        "csch",
+        "asin",
+        "acos",
+        "atan",
+        "asinh",
+        "acosh",
+        "atanh",
+        "sqrt",
+        "Abs",
+        "sign",
+        "gamma",
+        "loggamma",
+        "digamma",
+        "polygamma",
+        "zeta",
+        "beta",
+        "erf",
+        "erfc",
+        "erfi",
+        "Ei",
+        "expint",
+        "lowergamma",
+        "uppergamma",
+        "besselj",
+        "bessely",
+        "besseli",
+        "besselk",
+        "hyper",
+        "meijerg",
+        "factorial",
+        "binomial",
+        "Heaviside",
+        "DiracDelta",
+        "Max",
+        "Min",
+        "floor",
+        "ceiling",
+        "LambertW",
+        "lerchphi",
+        "polylog",
+        "Piecewise",
+        "ExprCondPair",
+        "Tuple",
+        "And",
+        "Or",
+        "Not",
+        "Equality",
+        "Unequality",
+        "StrictLessThan",
+        "LessThan",
+        "StrictGreaterThan",
+        "GreaterThan",
+        "Derivative",
+        "Subs",
+    ]
 )
 CONSTANTS = ("Pi", "Exp1", "EulerGamma", "ImaginaryUnit", "Catalan", "GoldenRatio", "BooleanTrue", "BooleanFalse")
 DOUBLE = 53
@@ -65,7 +129,7 @@ def checked(symbol: Any, value: Any) -> Any:
     import sympy
     from sympy.core.assumptions import check_assumptions
 
-    if isinstance(value, str) or isinstance(value, complex):
+    if isinstance(value, (str, complex)):
         raise DataError(f"{symbol} must be a real number or an expression; got {value!r}.")
     number = sympy.sympify(value.item() if hasattr(value, "item") else value)
     if number.is_number and not number.is_finite:
@@ -98,8 +162,7 @@ def _is_double(value: Any) -> bool:
 def encode(value: Any) -> Any:
     """An expression as nested lists of plain values."""
     if value.is_Symbol:
-        flags = {key: flag for key, flag in value._assumptions_orig.items()}
-        return ["symbol", value.name, flags]
+        return ["symbol", value.name, dict(value._assumptions_orig)]
     if value.is_Rational:
         return ["rational", str(value.p), str(value.q)]
     if value.is_Float:

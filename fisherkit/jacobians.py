@@ -121,5 +121,7 @@ def differentiate(function: Callable[[Any], Any], point: Array, *, name: str) ->
     if not np.all(np.isfinite(result.df)):
         raise DataError(f"{name} has no finite derivative at {point.tolist()}.")
     if (error := np.abs(result.error).max()) > 1e-6 * scale:
-        raise PrecisionError(f"the derivative of {name} at {point.tolist()} is known to {error:.1g} only; give SymPy expressions.")
+        raise PrecisionError(
+            f"the derivative of {name} at {point.tolist()} is known to {error:.1g} only; give SymPy expressions."
+        )
     return np.asarray(result.df)

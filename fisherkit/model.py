@@ -30,9 +30,7 @@ class Model(ABC):
     def score(self, theta: Theta, *, data: Any) -> Any:
         self._refuse("score")
 
-    def expected_information(
-        self, theta: Theta, *, inputs: Any, method: Method | None, structure: str
-    ) -> FisherInformation:
+    def expected_information(self, theta: Theta, *, inputs: Any, method: Method | None, structure: str) -> FisherInformation:
         self._refuse("expected_information")
 
     def observed_information(self, theta: Theta, *, data: Any, structure: str) -> FisherInformation:

@@ -34,9 +34,7 @@ class LeaveOneOut:
         return _spread(value, replicates, self.weights)
 
 
-def sum_errors(
-    a: Structure, a_loo: LeaveOneOut | None, b: Structure, b_loo: LeaveOneOut | None
-) -> LeaveOneOut | None:
+def sum_errors(a: Structure, a_loo: LeaveOneOut | None, b: Structure, b_loo: LeaveOneOut | None) -> LeaveOneOut | None:
     """The error of a + b. Equal groups are left out together, so that common random numbers are seen."""
     if a_loo is not None and b_loo is not None and a_loo.weights == b_loo.weights:
         return LeaveOneOut(tuple(map(add, a_loo.replicates, b_loo.replicates)), a_loo.weights)

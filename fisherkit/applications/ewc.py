@@ -133,7 +133,6 @@ class EWC:
             total = total + (weight * (own[name] - self._anchor[name]) ** 2).sum()
         return 0.5 * self.strength * total
 
-    @torch.no_grad()
     def proximal_step_(self, lr: float) -> None:
         """After the optimizer's step, instead of the penalty: pull towards the anchor, stable for any strength.
 
@@ -145,7 +144,7 @@ class EWC:
         own = self._tensors()
         for name, weight in self._weights.items():
             w = lr * self.strength * weight
-            own[name].copy_((own[name] + w * self._anchor[name]) / (1 + w))
+            own[name].data.copy_((own[name].data + w * self._anchor[name]) / (1 + w))
 
     def report(self) -> Report:
         """Trace, share of zeros, and the largest stable lr * strength."""
@@ -174,7 +173,9 @@ class EWC:
             raise LayoutError(f"the state does not fit the network; missing: {missing or 'none'}; unknown: {unknown or 'none'}.")
         for key in wanted:
             if tuple(state[key].shape) != tuple(own[key.split(".", 1)[1]].shape):
-                raise LayoutError(f"{key} has shape {tuple(state[key].shape)}; the network's is {tuple(own[key.split('.', 1)[1]].shape)}.")
+                raise LayoutError(
+                    f"{key} has shape {tuple(state[key].shape)}; the network's is {tuple(own[key.split('.', 1)[1]].shape)}."
+                )
         self.tasks, self.information = tasks, None
         self._weights, self._anchor = {}, {}
         if tasks:

@@ -86,8 +86,7 @@ def cramer_rao_bound(
     array([[0.01]])
     """
     gradient = _gradient(information, of, bias_gradient)
-    bound = lambda F: _bound(F, gradient)  # noqa: E731 one function for the value and for its error
-    return Bound(bound(information), information.mcse_of(bound))
+    return Bound(_bound(information, gradient), information.mcse_of(lambda F: _bound(F, gradient)))
 
 
 def _bound(information: FisherInformation, gradient: Array | None) -> Any:

@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fisherkit", description="Fisher information: symbolic, sampled, and of neural networks.")
+    parser = argparse.ArgumentParser(
+        prog="fisherkit", description="Fisher information: symbolic, sampled, and of neural networks."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="all three tracks on real data, each against an independent value")
     demo.add_argument("--output", type=Path, default=Path("figures"), help="folder for the PNG figures (default: figures)")

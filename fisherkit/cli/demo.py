@@ -108,10 +108,18 @@ def _symbolic(spector: Spector) -> Iterator[Row]:
 
     exact = np.array([[polygamma(1, 2.5), 2.0], [2.0, 10.0]])
     error = _error(gamma.at(k=2.5, theta=0.5), exact)
-    yield Row("symbolic", f"gamma: I(k, theta) = {gamma.dense().tolist()}", repr(gamma.method), error, "trigamma of SciPy", seconds)
+    yield Row("symbolic", "gamma: closed form, at (2.5, 0.5)", repr(gamma.method), error, "trigamma of SciPy", seconds)
+    print(f"{'':<10} its matrix in k and theta: {gamma.dense().tolist()}")
 
     logit, seconds = _timed(lambda: _symbolic_logit(spector))
-    yield Row("symbolic", "spector: logit, 32 rows summed", repr(logit.method), _error(logit, spector.information), "statsmodels", seconds)
+    yield Row(
+        "symbolic",
+        "spector: logit, 32 rows summed",
+        repr(logit.method),
+        _error(logit, spector.information),
+        "statsmodels",
+        seconds,
+    )
 
 
 def _symbolic_logit(spector: Spector) -> fk.FisherInformation:
@@ -133,7 +141,9 @@ def _sampled(spector: Spector) -> Iterator[Row]:
 
     gamma, seconds = _timed(lambda: fk.expected_information(stats.gamma, {"a": 2.5, "scale": 0.5}))
     exact = np.array([[polygamma(1, 2.5), 2.0], [2.0, 10.0]])
-    yield Row("sampled", "scipy.stats.gamma at (2.5, 0.5)", repr(gamma.method), _error(gamma, exact), "trigamma of SciPy", seconds)
+    yield Row(
+        "sampled", "scipy.stats.gamma at (2.5, 0.5)", repr(gamma.method), _error(gamma, exact), "trigamma of SciPy", seconds
+    )
 
     model = _logit_in_code(spector)
     observed, seconds = _timed(lambda: fk.observed_information(model, spector.theta, data=spector.rows))
@@ -144,7 +154,14 @@ def _sampled(spector: Spector) -> Iterator[Row]:
     drawn, seconds = _timed(lambda: fk.expected_information(model, spector.theta, method=method).total(32))
     worst = np.max(np.abs(np.asarray(drawn) - spector.information) / drawn.mcse)
     told = f"statsmodels, {worst:.1f} mcse off"
-    yield Row("sampled", "spector: the same from simulated students", "MonteCarlo(40000)", _error(drawn, spector.information), told, seconds)
+    yield Row(
+        "sampled",
+        "spector: the same from simulated students",
+        "MonteCarlo(40000)",
+        _error(drawn, spector.information),
+        told,
+        seconds,
+    )
 
 
 def _logit_in_code(spector: Spector) -> fk.sampled.Model:
@@ -168,19 +185,40 @@ def _networks(spector: Spector, digits: Digits) -> Iterator[Row]:
         linear.weight[:] = torch.tensor(list(spector.theta.values()))
     net = fk.networks.Model(linear, likelihood="bernoulli")
     logit, seconds = _timed(lambda: fk.expected_information(net, inputs=torch.tensor(spector.X)).total(32))
-    yield Row("networks", "spector: a network of one Linear", repr(logit.method), _error(logit, spector.information), "statsmodels", seconds)
+    yield Row(
+        "networks",
+        "spector: a network of one Linear",
+        repr(logit.method),
+        _error(logit, spector.information),
+        "statsmodels",
+        seconds,
+    )
 
     net, few = fk.networks.Model(digits.network, likelihood="categorical"), digits.X[:200]
     brute = _brute_force(digits.network, few)
     exact, seconds = _timed(lambda: fk.expected_information(net, inputs=few, structure="diagonal"))
-    yield Row("networks", "digits: diagonal of a trained MLP, 200 images", "Exact()", _diagonal_error(exact, brute), "one by one in a loop", seconds)
+    yield Row(
+        "networks",
+        "digits: diagonal of a trained MLP, 200 images",
+        "Exact()",
+        _diagonal_error(exact, brute),
+        "one by one in a loop",
+        seconds,
+    )
 
     full, seconds = _timed(lambda: fk.expected_information(net, inputs=digits.X, structure="diagonal"))
     drawn, drawing = _timed(
         lambda: fk.expected_information(net, inputs=digits.X, structure="diagonal", method=fk.MonteCarlo(50, rng=0))
     )
     error = _diagonal_error(drawn, full.diagonal())
-    yield Row("networks", "digits: the same, all 1797, labels drawn", "MonteCarlo(50)", error, f"exact, which took {seconds:.2f} s", drawing)
+    yield Row(
+        "networks",
+        "digits: the same, all 1797, labels drawn",
+        "MonteCarlo(50)",
+        error,
+        f"exact, which took {seconds:.2f} s",
+        drawing,
+    )
 
 
 def _brute_force(network: Any, images: Any) -> dict[str, Any]:

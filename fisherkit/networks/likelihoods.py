@@ -53,13 +53,15 @@ class Categorical(Likelihood):
     def check_output(self, output: Tensor) -> None:
         if output.ndim != 2 or output.shape[1] < 2:
             raise LayoutError(
-                f"a categorical likelihood needs outputs of shape (batch, classes) with two classes at least; got {tuple(output.shape)}."
+                "a categorical likelihood needs outputs of shape (batch, classes) with two classes at least; got "
+                f"{tuple(output.shape)}."
             )
 
     def check_labels(self, output: Tensor, labels: Tensor) -> Tensor:
         if labels.shape != output.shape[:1] or labels.is_floating_point() or labels.is_complex():
             raise DataError(
-                f"categorical labels must be integers of shape ({len(output)},); got {labels.dtype} of shape {tuple(labels.shape)}."
+                f"categorical labels must be integers of shape ({len(output)},); got {labels.dtype} of shape "
+                f"{tuple(labels.shape)}."
             )
         classes = output.shape[1]
         if len(bad := torch.nonzero((labels < 0) | (labels >= classes))):

@@ -118,7 +118,7 @@ class Model(model.Model):
         kept = _Kept(self.parameters, "dense", self._device)
         total, count = kept.zero()[0], 0
         for batch, labels in self._labelled(theta, data):
-            total = total - _hessian(batch.network, batch.inputs, lambda z, y=labels: self.likelihood.log_prob(z, y).sum())
+            total = total - _hessian(batch, labels, self.likelihood)
             count += len(labels)
         provenance = Provenance(kind="observed", n=count)
         if structure == "diagonal":
@@ -171,7 +171,9 @@ class Model(model.Model):
         if theta is None:
             return dict(own)
         if not isinstance(theta, Mapping) or set(theta) != set(own):
-            raise LayoutError(f"theta for a network is a mapping with a tensor for each of {self.parameters}, or None for its own.")
+            raise LayoutError(
+                f"theta for a network is a mapping with a tensor for each of {self.parameters}, or None for its own."
+            )
         for name, value in theta.items():
             if tuple(value.shape) != tuple(own[name].shape):
                 raise LayoutError(f"theta[{name!r}] must have shape {tuple(own[name].shape)}; got {tuple(value.shape)}.")
@@ -268,13 +270,15 @@ class _Kept:
         return Diagonal(arrays, self.parameters) if self.structure == "diagonal" else Dense(arrays[0], self.parameters)
 
 
-def _hessian(network: Network, inputs: Inputs, log_likelihood: Callable[[Tensor], Tensor]) -> Tensor:
+def _hessian(batch: Batch, labels: Tensor, likelihood: Likelihood) -> Tensor:
+    network = batch.network
     names, values = list(network.values), [v.detach() for v in network.values.values()]
     sizes = [v.numel() for v in values]
 
     def total(flat: Tensor) -> Tensor:
         parts = (part.reshape(v.shape) for part, v in zip(torch.split(flat, sizes), values, strict=True))
-        return log_likelihood(torch.func.functional_call(network.module, dict(zip(names, parts, strict=True)), inputs))
+        output = torch.func.functional_call(network.module, dict(zip(names, parts, strict=True)), batch.inputs)
+        return likelihood.log_prob(output, labels).sum()
 
     hessian: Tensor = torch.func.jacrev(torch.func.grad(total))(torch.cat([v.reshape(-1) for v in values]))
     return hessian.double()

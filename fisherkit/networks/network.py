@@ -29,9 +29,10 @@ class Network:
         by_name = dict(module.named_parameters(remove_duplicate=False))
         given = {id(by_name[name]): value for name, value in values.items()}
         memo: dict[int, Any] = {
-            id(p): nn.Parameter(given.get(id(p), p).detach(), requires_grad=False) for p in by_name.values()
+            id(p): nn.Parameter(given[id(p)].detach() if id(p) in given else p.detach(), requires_grad=False)
+            for p in by_name.values()
         }
-        memo |= {id(b): b.detach().clone() for b in module.buffers()}
+        memo.update((id(buffer), buffer.detach().clone()) for buffer in module.buffers())
         self.module = copy.deepcopy(module, memo)
         own = dict(self.module.named_parameters(remove_duplicate=False))
         self.values = {name: own[name] for name in values}
@@ -92,7 +93,8 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
     output = network(inputs)
     if output.ndim == 0 or len(output) != len(inputs[0]):
         raise LayoutError(
-            f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape {tuple(output.shape)}."
+            f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape "
+            f"{tuple(output.shape)}."
         )
     if not torch.equal(network(inputs), output):
         raise NetworkStateError("two passes over the same examples differ: the network is random. Call module.eval().")
@@ -123,7 +125,5 @@ def differentiable(module: nn.Module) -> dict[str, nn.Parameter]:
 
 def unwrap(module: nn.Module) -> nn.Module:
     """Data-parallel wrappers average gradients over ranks before anything is squared: look inside."""
-    wrappers: tuple[type, ...] = (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel)
-    return module.module if isinstance(module, wrappers) else module
-
-
+    wrapped = isinstance(module, (nn.parallel.DataParallel, nn.parallel.DistributedDataParallel))
+    return module.module if wrapped else module

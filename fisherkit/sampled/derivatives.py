@@ -94,9 +94,7 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
     for step in (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8):
         with np.errstate(all="ignore"):
             tolerances = {"rtol": 1e-10, "atol": 1e-13 / size}
-            found = derivative(
-                along, np.zeros(len(todo)), args=(todo,), order=8, initial_step=step * size, tolerances=tolerances
-            )
+            found = derivative(along, np.zeros(len(todo)), args=(todo,), order=8, initial_step=step * size, tolerances=tolerances)
         better = np.isfinite(found.df) & (found.error < error[todo])
         out[todo[better]], error[todo[better]] = found.df[better], found.error[better]
         todo = np.flatnonzero(~(error <= 1e-9 * np.maximum(np.abs(out), 1e-3 / size)))

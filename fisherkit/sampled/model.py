@@ -148,7 +148,8 @@ class Model(model.Model):
         return FisherInformation.of(self._stored(mean), self._provenance("expected", at, method=method), errors)
 
     def _enumerate(self, at: np.ndarray, method: Method, structure: str) -> FisherInformation:
-        assert self._outcomes is not None and self._log_density is not None
+        assert self._outcomes is not None
+        assert self._log_density is not None
         x = np.asarray(self._outcomes(at))
         mass = np.exp(np.asarray(derivatives.evaluate(self._log_density, x, at, len(x))))
         _check_mass(float(mass.sum()), 1e-8)

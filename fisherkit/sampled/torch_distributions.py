@@ -13,6 +13,7 @@ from ..errors import LayoutError
 from ..parameters import Parameters
 from .model import Model
 
+
 def model_of(distribution: Any) -> Model:
     """The model of which this object is one point.
 
@@ -23,8 +24,10 @@ def model_of(distribution: Any) -> Model:
         raise LayoutError(f"give an object, for example {distribution.__name__}(...), not the class: it brings theta.")
     values = _own_parameters(distribution)
     parameters = Parameters.of({name: tuple(value.shape) for name, value in values.items()})
-    build = lambda flat: _rebuild(distribution, parameters, flat)  # noqa: E731 a closure
     shape = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
+
+    def build(flat: torch.Tensor) -> Distribution:
+        return _rebuild(distribution, parameters, flat)
 
     def log_density(x: Any, theta: Any) -> Any:
         data = torch.as_tensor(np.asarray(x)) if not isinstance(x, torch.Tensor) else x
@@ -68,11 +71,11 @@ def _rebuild(distribution: Distribution, parameters: Parameters, flat: torch.Ten
     given = {n: part.reshape(s) for n, s, part in zip(parameters.names, parameters.shapes, parts, strict=True)}
     known = {name: getattr(distribution, name) for name in ("total_count",) if name in vars(distribution)}
     cls: Any = type(distribution)
-    return cls(**given, **{k: v for k, v in known.items() if k not in given}, validate_args=False)  # type: ignore[no-any-return]
+    return cls(**given, **{k: v for k, v in known.items() if k not in given}, validate_args=False)
 
 
 def _is_integer(distribution: Distribution) -> bool:
-    return bool(distribution.support.is_discrete)  # type: ignore[union-attr]
+    return bool(distribution.support.is_discrete)
 
 
 def _support(distribution: Distribution) -> tuple[float, float] | None:

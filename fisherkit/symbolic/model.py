@@ -23,10 +23,7 @@ from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from . import linear_system, numeric
-from .support import Support, read
-
-
-MACHINE_DIGITS = 12  # more need more than float64
+from .support import read
 
 
 class Model(model.Model):
@@ -158,7 +155,8 @@ class Model(model.Model):
 
     def _finite_sum(self) -> Any:
         """Every outcome by name."""
-        p, outcomes = len(self.symbols), [{}]
+        p = len(self.symbols)
+        outcomes: list[dict[Any, Any]] = [{}]
         for symbol, support in zip(self.data, self.supports, strict=True):
             outcomes = [{**outcome, symbol: value} for outcome in outcomes for value in support.values or ()]
         total = sp.zeros(p, p)
@@ -187,7 +185,10 @@ class Model(model.Model):
             )
         provenance = Provenance(kind="expected", method=method or Exact())
         formula = FisherInformation.of(self._stored(as_entries(closed), structure), provenance)
-        return formula if theta is None else formula.at(self._by_name(theta))
+        if theta is None:
+            return formula
+        values = self._by_name(theta)
+        return formula.at({str(s): checked(s, values[str(s)]) for s in self._free() if str(s) in values})
 
     def score(self, theta: Theta = None, *, data: Any = None) -> Any:
         if theta is None and data is None:
@@ -214,20 +215,26 @@ class Model(model.Model):
 
     def _quadrature(self, theta: Theta, method: Quadrature, structure: str) -> FisherInformation:
         at, univariate = self._point(theta), len(self.data) == 1 and self.supports[0].values is None
-        matrix: Any
-        if method.digits > MACHINE_DIGITS and univariate:
-            rows, error = numeric.precise(self.log_density, self.scores, self.data[0], self.supports[0], at, method.digits)
-            digits = method.digits + 3
-            matrix = as_entries(np.array([[sp.Float(v, digits) for v in row] for row in rows], dtype=object))
-            matrix = matrix.astype(float) if method.digits <= 15 else matrix
-        else:
+        matrix: Any = None
+        if method.digits <= 15:
             moments, error = numeric.moments(self.log_density, self.scores, self.data, self.supports, at)
-            self._check_moments(moments, error, method)
-            matrix = (moments.product + moments.product.T) / 2
+            if error <= 10.0**-method.digits or not univariate:
+                self._check_moments(moments, error, method)
+                matrix = (moments.product + moments.product.T) / 2
+        if matrix is None:
+            matrix, error = self._precise(at, method, univariate)
         point = {str(symbol): value for symbol, value in self._by_name(theta).items()}
-        return FisherInformation.of(
-            self._stored(matrix, structure), Provenance(kind="expected", method=method, point=point, error_bound=error)
-        )
+        provenance = Provenance(kind="expected", method=method, point=point, error_bound=error)
+        return FisherInformation.of(self._stored(matrix, structure), provenance)
+
+    def _precise(self, at: dict[Any, Any], method: Quadrature, univariate: bool) -> tuple[Any, float]:
+        """By mpmath, where machine numbers do not reach the digits."""
+        if not univariate:
+            raise MethodError(f"{method!r} is for one real or integer variable; ask for 15 digits or fewer, or Exact().")
+        rows, error = numeric.precise(self.log_density, self.scores, self.data[0], self.supports[0], at, method.digits)
+        entries = [[sp.Float(v, method.digits + 3) for v in row] for row in rows]
+        matrix = as_entries(np.array(entries, dtype=object))
+        return (matrix.astype(float), max(error, 2.0**-52)) if method.digits <= 15 else (matrix, error)
 
     def _check_moments(self, moments: Moments, error: float, method: Quadrature) -> None:
         if not error <= 10.0**-method.digits:
@@ -266,13 +273,13 @@ class Model(model.Model):
             masses.append((moments.mass, at))
         told = "; ".join(f"mass {m:.6g} at {', '.join(f'{s}={v}' for s, v in at.items())}" for m, at in masses[:2])
         raise RegularityError(
-            f"the density has no mass of 1 over its support ({told or 'it is not finite at any point tried'}): a factor is missing, "
-            "or the support is wrong.",
+            f"the density has no mass of 1 over its support ({told or 'it is not finite at any point tried'}): a factor is "
+            "missing, or the support is wrong.",
             condition="not_normalised",
         )
 
     def _free(self) -> set[Any]:
-        return self.log_density.free_symbols.union(*(s.free_symbols for s in self.supports)) - set(self.data)
+        return set(self.log_density.free_symbols).union(*(s.free_symbols for s in self.supports)) - set(self.data)
 
     def _by_name(self, theta: Theta) -> dict[str, Any]:
         """Values of all parameters, and of the constants that are named too."""
@@ -356,4 +363,7 @@ def _trial_points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
     mixed = [(larger if k % 2 else fractions)[k] for k in range(count)]
     other = [(fractions if k % 2 else larger)[k] for k in range(count)]
     for values in (larger, fractions, mixed, other, small, larger[::-1], fractions[::-1], [v + 2 for v in larger]):
-        yield {s: (-v if s.is_negative else sp.Integer(k + 3) if s.is_integer else v) for k, (s, v) in enumerate(zip(symbols, values, strict=True))}
+        yield {
+            s: (-v if s.is_negative else sp.Integer(k + 3) if s.is_integer else v)
+            for k, (s, v) in enumerate(zip(symbols, values, strict=True))
+        }

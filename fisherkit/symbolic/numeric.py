@@ -54,7 +54,9 @@ def kinks(log_density: Any, x: Any, at: Point) -> list[Any]:
     return sorted({-part.subs(x, 0) / slope for part, slope in linear})
 
 
-def moments(log_density: Any, scores: list[Any], data: tuple[Any, ...], supports: tuple[Support, ...], at: Point) -> tuple[Moments, float]:
+def moments(
+    log_density: Any, scores: list[Any], data: tuple[Any, ...], supports: tuple[Support, ...], at: Point
+) -> tuple[Moments, float]:
     """Mass, mean score and E[s s'] at a point, with their relative error."""
     functions = compile([e.subs(at) for e in (log_density, *scores)], data)
     with np.errstate(all="ignore"):  # a density that is none at this point is told by its mass
@@ -67,7 +69,9 @@ def moments(log_density: Any, scores: list[Any], data: tuple[Any, ...], supports
 
 def _univariate(functions: Callable[..., np.ndarray], support: Support, at: Point, turns: list[float]) -> tuple[Moments, float]:
     ends = support.at(at)
-    log = lambda x: functions(x)[0]  # noqa: E731 one of the compiled rows
+
+    def log(x: np.ndarray) -> np.ndarray:
+        return np.asarray(functions(x)[0])
 
     def score(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         s = functions(x)[1:].T
@@ -113,7 +117,7 @@ def _joint(functions: Callable[..., np.ndarray], supports: tuple[Support, ...], 
         log, *scores = functions(*x.T)
         s = np.stack(scores, axis=1)
         parts = np.concatenate([np.ones((len(s), 1)), s, (s[:, :, None] * s[:, None, :]).reshape(len(s), -1)], axis=1)
-        return np.nan_to_num(np.exp(log)[:, None] * parts, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.asarray(np.nan_to_num(np.exp(log)[:, None] * parts, nan=0.0, posinf=0.0, neginf=0.0))
 
     low, high = zip(*(support.at(at) for support in supports), strict=True)
     found = cubature(integrand, low, high, rtol=1e-8, atol=1e-10, max_subdivisions=4000)
@@ -126,7 +130,9 @@ def _joint(functions: Callable[..., np.ndarray], supports: tuple[Support, ...], 
 # -- more digits
 
 
-def precise(log_density: Any, scores: list[Any], x: Any, support: Support, at: Point, digits: int) -> tuple[list[list[Any]], float]:
+def precise(
+    log_density: Any, scores: list[Any], x: Any, support: Support, at: Point, digits: int
+) -> tuple[list[list[Any]], float]:
     """E[s s'] as mpmath numbers, with its relative error: the same rules, with more digits.
 
     An end where the density is infinite is approached to 10^(-3 digits); what lies beyond is counted as error.
@@ -202,7 +208,9 @@ def _total(functions: Callable[[Any], list[Any]], nodes: Iterator[tuple[Any, Any
     return total, [abs(first) + abs(last) for first, last in zip(rows[0], rows[-1], strict=True)]
 
 
-def _precise_sum(functions: Callable[[Any], list[Any]], support: Support, at: Point, digits: int) -> tuple[list[list[Any]], float]:
+def _precise_sum(
+    functions: Callable[[Any], list[Any]], support: Support, at: Point, digits: int
+) -> tuple[list[list[Any]], float]:
     low, high = support.at(at)
     if not np.isfinite(low):
         raise PrecisionError("more than 15 digits of a sum need a support with a lowest value.")
@@ -237,8 +245,9 @@ def _settled(total: list[Any], error: Any, digits: int) -> tuple[list[list[Any]]
     if abs(total[0] - 1) > mpmath.mpf(10) ** (-digits // 2):
         raise RegularityError(f"the density has mass {mpmath.nstr(total[0], 8)}, not 1.", condition="not_normalised")
     p = _size(total)
-    index = lambda i, j: 1 + max(i, j) * (max(i, j) + 1) // 2 + min(i, j)  # noqa: E731 packed lower triangle
-    return [[total[index(i, j)] for j in range(p)] for i in range(p)], float(bound)
+    packed = iter(total[1:])
+    lower = [[next(packed) for _ in range(i + 1)] for i in range(p)]
+    return [[lower[max(i, j)][min(i, j)] for j in range(p)] for i in range(p)], float(bound)
 
 
 def _size(total: list[Any]) -> int:

@@ -67,7 +67,7 @@ def _in_order(space: Any, density: Any) -> list[Any]:
 def _plain(density: Any, x: Any) -> Any:
     """Without the branch that says where the density is zero: that is the support's to say."""
     density = sp.sympify(density)
-    branches = density.args if isinstance(density, sp.Piecewise) else ()
+    branches: tuple[Any, ...] = density.args if isinstance(density, sp.Piecewise) else ()
     if len(branches) == 2 and branches[1].expr == 0:
         return branches[0].expr
     return density

@@ -21,7 +21,9 @@ def test_counting_the_signs_of_a_normal_keeps_two_over_pi_of_its_location() -> N
 
 def test_the_sum_of_a_poisson_sample_is_sufficient() -> None:
     n, mu = 7, 1.3
-    total = fk.sampled.Model(lambda k, t: stats.poisson.logpmf(k, n * t[0]), parameters=("mu",), support=(0, np.inf), discrete=True)
+    total = fk.sampled.Model(
+        lambda k, t: stats.poisson.logpmf(k, n * t[0]), parameters=("mu",), support=(0, np.inf), discrete=True
+    )
     assert abs(float(fk.expected_information(total, {"mu": mu})) - n / mu) < 1e-8
 
 

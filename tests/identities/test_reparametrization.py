@@ -13,9 +13,7 @@ A, RATE = sp.symbols("a rate", positive=True)
 def _gamma_by_rate() -> fk.FisherInformation:
     """scipy's gamma has a scale; a model with a rate is written in code."""
     return fk.expected_information(
-        fk.sampled.Model(
-            lambda x, t: stats.gamma.logpdf(x, t[0], scale=1 / t[1]), parameters=("a", "rate"), support=(0, np.inf)
-        ),
+        fk.sampled.Model(lambda x, t: stats.gamma.logpdf(x, t[0], scale=1 / t[1]), parameters=("a", "rate"), support=(0, np.inf)),
         {"a": 2.5, "rate": 2.0},
     )
 

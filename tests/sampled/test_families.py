@@ -8,7 +8,7 @@ from scipy.special import polygamma
 import fisherkit as fk
 
 PI2, G1 = np.pi**2, 1 - np.euler_gamma
-psi1 = lambda x: float(polygamma(1, x))  # noqa: E731 the formula's own name
+psi1 = lambda x: float(polygamma(1, x))
 
 FAMILIES = {
     "cauchy": (stats.cauchy, {"loc": 1.0, "scale": 2.0}, np.eye(2) / 8, 1e-9),

@@ -11,7 +11,7 @@ from fisherkit.sampled.monte_carlo import SamplerMismatchWarning
 AT = {"mu": 1.0, "sigma": 2.0}
 
 
-def log_density(x, theta):  # noqa: ANN001, ANN201 it takes arrays of two kinds
+def log_density(x, theta):
     return -0.5 * ((x - theta[0]) / theta[1]) ** 2 - np.log(theta[1]) - 0.5 * np.log(2 * np.pi)
 
 
@@ -37,13 +37,15 @@ def test_scores_agree_with_the_formula(how: str) -> None:
     log = log_density
     if how == "torch":
         torch = pytest.importorskip("torch")
-        log = lambda x, t: -0.5 * ((x - t[0]) / t[1]) ** 2 - torch.log(t[1])  # noqa: E731 one formula
+        log = lambda x, t: -0.5 * ((x - t[0]) / t[1]) ** 2 - torch.log(t[1])
     scores = fk.score(model(log_density=log, derivatives=how), AT, data=DATA)
     tolerance = 1e-9 if how == "numeric" else 1e-13
     np.testing.assert_allclose(scores, exact_score(DATA, np.array([1.0, 2.0])), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("changes", [{}, {"score": exact_score}, {"derivatives": "complex"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"score": exact_score}, {"derivatives": "complex"}], ids=["numeric", "own score", "complex"]
+)
 def test_observed_information_is_minus_the_hessian(changes: dict[str, object]) -> None:
     z = (DATA - 1.0) / 2.0
     exact = [[len(DATA) / 4, z.sum() / 2], [z.sum() / 2, (3 * (z**2).sum() - len(DATA)) / 4]]
@@ -169,7 +171,7 @@ def test_points_that_do_not_fit(theta: object, message: str) -> None:
 
 
 def test_a_score_that_is_not_finite_names_the_observation_and_the_parameter() -> None:
-    bad = lambda x, t: np.where(x[:, None] > 3, np.nan, exact_score(x, t))  # noqa: E731 a broken score
+    bad = lambda x, t: np.where(x[:, None] > 3, np.nan, exact_score(x, t))
     with pytest.raises(fk.errors.DataError, match=r"observation 2 in mu is nan"):
         fk.score(model(score=bad), AT, data=[0.0, 1.0, 4.0])
 

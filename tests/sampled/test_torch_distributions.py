@@ -33,7 +33,7 @@ def test_a_vector_distribution_needs_monte_carlo_and_keeps_shapes() -> None:
     before = torch.random.get_rng_state()
     F = fk.expected_information(dirichlet, method=fk.MonteCarlo(20_000, rng=0))
     assert torch.equal(before, torch.random.get_rng_state())
-    psi1 = lambda a: float(torch.special.polygamma(1, torch.tensor(a)))  # noqa: E731 the formula's own name
+    psi1 = lambda a: float(torch.special.polygamma(1, torch.tensor(a)))
     exact = np.diag([psi1(1.0), psi1(2.0), psi1(3.0)]) - psi1(6.0)
     assert np.abs((F.dense() - exact) / F.mcse).max() < 4
     assert F.parameters.shapes == ((3,),)

@@ -48,7 +48,7 @@ def by_batches(square: Callable[[np.ndarray], np.ndarray]) -> Callable[[int], fk
     return compute
 
 
-def rejected_by(identity: str):  # noqa: ANN201 pytest's own type is private
+def rejected_by(identity: str):
     return pytest.raises(fk.errors.IdentityError, match=f"^{identity} does not hold")
 
 
@@ -107,7 +107,9 @@ def test_a_transposed_jacobian() -> None:
     J = np.array([[1.0, 0.5, 0.0], [0.0, 2.0, 0.0], [0.3, 0.0, 1.0]])
     phi = np.linalg.solve(J, THETA)
     F = fk.FisherInformation(right(), parameters=NAMES, point=dict(zip(NAMES, THETA, strict=True)))
-    direct = fk.FisherInformation((X @ J * (PROBABILITY * (1 - PROBABILITY))[:, None]).T @ (X @ J) / N, parameters=("u", "v", "w"))
+    direct = fk.FisherInformation(
+        (X @ J * (PROBABILITY * (1 - PROBABILITY))[:, None]).T @ (X @ J) / N, parameters=("u", "v", "w")
+    )
     point = dict(zip(("u", "v", "w"), phi, strict=True))
     fk.checks.check_reparametrization(F, direct, lambda new: J @ new, point)
     transposed = fk.FisherInformation(J @ right() @ J.T, parameters=("u", "v", "w"))

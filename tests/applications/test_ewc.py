@@ -1,0 +1,149 @@
+"""Elastic Weight Consolidation: the penalty's own mathematics, and two tasks of real digits."""
+
+import numpy as np
+import pytest
+
+import fisherkit as fk
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+X = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+
+
+def linear():
+    torch.manual_seed(0)
+    return nn.Linear(4, 3)
+
+
+def ewc(module, **changes: object) -> fk.applications.EWC:
+    return fk.applications.EWC(fk.networks.Model(module, "categorical"), **{"strength": 10.0, **changes})
+
+
+def test_penalty_is_half_strength_times_the_quadratic_form() -> None:
+    module = linear()
+    guard = ewc(module)
+    assert guard.penalty().item() == 0
+    guard.consolidate(X)
+    assert guard.penalty().item() == 0
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    with torch.no_grad():
+        module.weight += 0.1
+        module.bias -= 0.2
+    delta = {name: (p.detach() - before[name]).double() for name, p in module.named_parameters()}
+    assert guard.penalty().item() == pytest.approx(0.5 * 10 * float(guard.information.quadratic(delta)), rel=1e-5)
+    guard.penalty().backward()
+    F = guard.information.diagonal()["weight"]
+    torch.testing.assert_close(module.weight.grad.double(), 10 * F * delta["weight"], rtol=1e-4, atol=1e-8)
+
+
+def test_a_small_penalty_is_the_divergence_of_the_predictions() -> None:
+    """With strength 1 it is KL(old || new) to second order where the information is diagonal: one bias at a time."""
+    module = linear().double()
+    guard = ewc(module, strength=1.0).consolidate(X.double())
+    old = torch.log_softmax(module(X.double()), 1).detach()
+    with torch.no_grad():
+        module.bias[1] += 0.01
+    new = torch.log_softmax(module(X.double()), 1)
+    divergence = float((old.exp() * (old - new)).sum(1).mean())
+    assert guard.penalty().item() == pytest.approx(divergence, rel=2e-2)
+
+
+def test_proximal_step_is_stable_where_gradient_descent_diverges() -> None:
+    module = linear()
+    guard = ewc(module, strength=1e4).consolidate(X)
+    lr = 10 * guard.report().largest_stable / guard.strength
+    anchor = module.weight.detach().clone()
+    with torch.no_grad():
+        module.weight += 1
+    for _ in range(5):
+        module.zero_grad()
+        guard.penalty().backward()
+        with torch.no_grad():
+            module.weight -= lr * module.weight.grad
+    assert float((module.weight - anchor).abs().max()) > 100
+    with torch.no_grad():
+        module.weight.copy_(anchor + 1)
+    distance = 1.0
+    for _ in range(5):
+        guard.proximal_step_(lr)
+        now = float((module.weight - anchor).abs().max())
+        assert now < distance
+        distance = now
+
+
+def test_tasks_add_up_with_decay_and_the_anchor_is_the_latest() -> None:
+    module = linear()
+    guard = ewc(module, decay=0.5).consolidate(X)
+    first = guard.information.diagonal()["weight"].clone()
+    with torch.no_grad():
+        module.weight += 0.3
+    second = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure="diagonal").diagonal()[
+        "weight"
+    ]
+    guard.consolidate(X)
+    torch.testing.assert_close(guard.information.diagonal()["weight"], 0.5 * first + second)
+    assert guard.penalty().item() == 0
+    assert "tasks=2" in repr(guard)
+
+
+def test_state_survives_a_file(tmp_path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    module = linear()
+    guard = ewc(module).consolidate(X)
+    safetensors.save_file(guard.state_dict(), tmp_path / "ewc.safetensors")
+    with torch.no_grad():
+        module.weight += 0.1
+    other = ewc(module)
+    other.load_state_dict(safetensors.load_file(tmp_path / "ewc.safetensors"))
+    assert other.penalty().item() == pytest.approx(guard.penalty().item(), rel=1e-6)
+    with pytest.raises(fk.errors.LayoutError, match="does not fit the network; missing"):
+        ewc(nn.Sequential(nn.Linear(4, 3))).load_state_dict(guard.state_dict())
+    with pytest.raises(fk.errors.LayoutError, match=r"weight has shape \(3, 4\); the network's is \(2, 4\)"):
+        ewc(nn.Linear(4, 2)).load_state_dict(guard.state_dict())
+
+
+def test_consolidation_works_in_eval_mode_and_leaves_the_network_alone() -> None:
+    module = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.5), nn.Linear(5, 3))
+    module[2].eval()
+    modes, mean = [m.training for m in module.modules()], module[1].running_mean.clone()
+    guard = ewc(module).consolidate(X)
+    assert [m.training for m in module.modules()] == modes
+    assert torch.equal(module[1].running_mean, mean)
+    assert all(p.grad is None for p in module.parameters())
+    module.eval()
+    right = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure="diagonal").diagonal()
+    torch.testing.assert_close(guard.information.diagonal()["0.weight"], right["0.weight"])
+
+
+def test_refusals_and_warnings() -> None:
+    for strength in (-1.0, np.nan, np.inf):
+        with pytest.raises(fk.errors.DataError, match="strength must be finite and non-negative"):
+            ewc(linear(), strength=strength)
+    with pytest.raises(fk.errors.DataError, match="decay must lie between 0 and 1"):
+        ewc(linear(), decay=2.0)
+    with pytest.raises(fk.errors.DataError, match="no examples"):
+        ewc(linear()).consolidate(X[:0])
+    module = nn.Sequential(nn.Linear(4, 3))
+    guard = ewc(module).consolidate(X)
+    module[0] = nn.Linear(4, 2)
+    with pytest.raises(fk.errors.LayoutError, match=r"0.weight was consolidated with shape \(3, 4\) and now has shape \(2, 4\)"):
+        guard.penalty()
+    confident = linear()
+    with torch.no_grad():
+        confident.bias += torch.tensor([200.0, 0.0, 0.0])
+    with pytest.warns(UserWarning, match="so confident that the penalty protects almost nothing"):
+        ewc(confident).consolidate(X)
+
+
+def test_plain_training_forgets_and_ewc_does_not() -> None:
+    """Two tasks of scikit-learn's digits, the second with permuted pixels: the demo's own experiment."""
+    pytest.importorskip("sklearn")
+    from fisherkit.cli import forgetting
+
+    curves = forgetting.curves()
+    (plain, plain_second), (kept, kept_second) = curves["plain"], curves["EWC"]
+    assert plain[0] == kept[0] > 0.93
+    assert plain[-1] < plain[0] - 0.12
+    assert kept[-1] > kept[0] - 0.04
+    assert kept_second[-1] > 0.87
+    assert plain_second[-1] > 0.9
