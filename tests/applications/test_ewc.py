@@ -44,7 +44,7 @@ def test_a_small_penalty_is_the_divergence_of_the_predictions() -> None:
     with torch.no_grad():
         module.bias[1] += 0.01
     new = torch.log_softmax(module(X.double()), 1)
-    divergence = float((old.exp() * (old - new)).sum(1).mean())
+    divergence = (old.exp() * (old - new)).sum(1).mean().item()
     assert guard.penalty().item() == pytest.approx(divergence, rel=2e-2)
 
 
