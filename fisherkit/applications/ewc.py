@@ -171,7 +171,7 @@ class EWC:
         if tasks < 0 or wanted != set(state) - {"tasks"}:
             missing, unknown = sorted(wanted - set(state)), sorted(set(state) - wanted - {"tasks"})
             raise LayoutError(f"the state does not fit the network; missing: {missing or 'none'}; unknown: {unknown or 'none'}.")
-        for key in wanted:
+        for key in sorted(wanted):
             if tuple(state[key].shape) != tuple(own[key.split(".", 1)[1]].shape):
                 raise LayoutError(
                     f"{key} has shape {tuple(state[key].shape)}; the network's is {tuple(own[key.split('.', 1)[1]].shape)}."
