@@ -1,0 +1,236 @@
+"""What may import what, what an import loads, which names are public, and what installing brings."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+import fisherkit
+
+#: A name imports only names on lines below its own; names on one line never import each other. Every import counts,
+#: at the top of a file, inside a function, or for type checkers alone.
+LAYERS = (
+    "__main__",
+    "cli",
+    "fisherkit",  # the table of public names, as users import it
+    "plots",
+    "applications bounds checks design estimation geometry",  # uses: take an information
+    "networks sampled symbolic verbs",  # sources: give one
+    "model",
+    "information",
+    "jacobians storage uncertainty",
+    "expressions provenance structures",
+    "parameters quadrature",
+    "arrays methods",
+    "errors",
+)
+
+#: Inside structures the others are siblings: they know these, never each other, and promotion alone knows them all.
+FOUNDATION, PROMOTION = {"base", "inversion"}, "promotion"
+
+#: Modules that load others by a name made at run time, which the table cannot see, so that heavy ones come on use.
+BY_NAME = {"fisherkit", "fisherkit.model"}
+
+HEAVY = ("sympy", "scipy", "torch", "matplotlib", "pandas", "sklearn", "statsmodels")
+
+#: What each import may load of the heavy libraries.
+LOADS = {
+    "import fisherkit": set(),
+    "from fisherkit import FisherInformation, MonteCarlo, cramer_rao_bound, expected_information": set(),
+    "import fisherkit.sampled, fisherkit.checks, fisherkit.plots": set(),
+    "import fisherkit.cli": set(),
+    "import fisherkit.symbolic": {"sympy"},
+}
+
+#: The public names. A change here is a change that users see: it needs a line in docs/changelog.md.
+PUBLIC = {
+    "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications bounds checks
+        cramer_rao_bound empirical_information errors expected_information load networks observed_information plots sampled
+        score symbolic""",
+    "fisherkit.symbolic": "Model as_model",
+    "fisherkit.sampled": "Family Model as_model",
+    "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
+    "fisherkit.bounds": "Bound cramer_rao_bound",
+    "fisherkit.applications": "EWC",
+    "fisherkit.plots": "ellipse",
+    "fisherkit.checks": """check_additivity check_batch_size check_divergence check_information check_labels check_model
+        check_reparametrization check_scores check_total""",
+    "fisherkit.errors": """DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
+        MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
+        SingularInformationError StorageError""",
+    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse kind logdet
+        marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename reparametrize save solve
+        standard_errors structure total trace""",
+}
+
+#: What an installation brings. Half of the users need no PyTorch; nobody needs torchvision.
+REQUIRED = "array-api-compat numpy scipy sympy"
+EXTRAS = {
+    "torch": "safetensors torch",
+    "plot": "matplotlib",
+    "progress": "tqdm",
+    "all": "fisherkit scikit-learn statsmodels",
+    "test": "hypothesis pytest pytest-timeout pytest-xdist scikit-learn statsmodels",
+    "docs": "furo myst-parser numpydoc sphinx",
+}
+
+ROOT = Path(fisherkit.__file__).parent
+FILES = {
+    ".".join(("fisherkit", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+RANK = {name: rank for rank, line in enumerate(reversed(LAYERS)) for name in line.split()}
+
+
+def unit(module: str) -> str:
+    """The name in the table: the part after ``fisherkit``, which alone is itself."""
+    return [*module.split("."), "fisherkit"][1]
+
+
+def imports(module: str, text: str) -> Iterator[str]:
+    """The modules of fisherkit that a module imports, read from its syntax tree."""
+    package = module.split(".") if FILES[module].name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            inner = [f"{base}.{alias.name}" for alias in node.names]
+            found = [name if name in FILES else base for name in inner]
+        else:
+            continue
+        yield from (name for name in found if name.split(".")[0] == "fisherkit")
+
+
+def misplaced(module: str, imported: str) -> bool:
+    """Whether an import runs upwards or sideways."""
+    a, b = unit(module), unit(imported)
+    return a != b and RANK[b] >= RANK[a]
+
+
+GRAPH = {module: sorted(set(imports(module, path.read_text()))) for module, path in FILES.items()}
+
+
+# -- layers
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {unit(module) for module in FILES} <= set(RANK)
+
+
+@pytest.mark.parametrize("module", GRAPH)
+def test_imports_run_downwards(module: str) -> None:
+    wrong = [imported for imported in GRAPH[module] if misplaced(module, imported)]
+    assert not wrong, f"{module} imports {', '.join(wrong)}, which is not below it"
+
+
+def test_no_circles() -> None:
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as error:
+        pytest.fail(f"imports form a circle: {' -> '.join(error.args[1])}")
+
+
+def test_structures_do_not_know_each_other() -> None:
+    for module, imported in GRAPH.items():
+        if unit(module) != "structures" or module.split(".")[-1] in (PROMOTION, "structures"):
+            continue
+        known = {name.split(".")[2] for name in imported if name.startswith("fisherkit.structures.")}
+        assert known <= FOUNDATION, f"{module} knows {known - FOUNDATION}; promotion.py alone knows several structures"
+
+
+def test_only_the_two_tables_load_by_name() -> None:
+    calls = {module for module, path in FILES.items() if "import_module" in path.read_text()}
+    assert calls == BY_NAME
+
+
+def test_the_reader_of_imports_sees_them_all() -> None:
+    text = """
+import fisherkit as fk
+from .. import model, quadrature
+def f():
+    from ..networks.layers import Linear
+    from . import numeric
+    import numpy
+"""
+    assert list(imports("fisherkit.symbolic.model", text)) == [
+        "fisherkit",
+        "fisherkit.model",
+        "fisherkit.quadrature",
+        "fisherkit.networks.layers",
+        "fisherkit.symbolic.numeric",
+    ]
+    wrong = [name for name in imports("fisherkit.symbolic.model", text) if misplaced("fisherkit.symbolic.model", name)]
+    assert wrong == ["fisherkit", "fisherkit.networks.layers"]
+
+
+# -- what an import loads
+
+
+@pytest.mark.parametrize("line", LOADS)
+def test_heavy_libraries_come_on_use(line: str) -> None:
+    code = f"{line}\nimport sys\nprint(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    start = perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    print(f"{line}: {perf_counter() - start:.2f} s, the interpreter's start included")  # information, not a claim
+    assert set(done.stdout.split()) <= LOADS[line]
+
+
+# -- public names
+
+
+@pytest.mark.parametrize("where", PUBLIC)
+def test_public_names(where: str) -> None:
+    if where in ("fisherkit.networks", "fisherkit.applications") and not find_spec("torch"):
+        pytest.skip("needs torch")
+    parent, _, last = where.rpartition(".")
+    owner = getattr(import_module(parent), last) if last[0].isupper() else import_module(where)
+    names = getattr(owner, "__all__", None) or [name for name, value in vars(owner).items() if is_own(owner, name, value)]
+    assert sorted(names) == sorted(PUBLIC[where].split())
+    for name in names:
+        assert getattr(owner, name) is not None
+
+
+def is_own(owner: object, name: str, value: object) -> bool:
+    """Public, and defined here rather than imported."""
+    if name.startswith("_"):
+        return False
+    return isinstance(owner, type) or (callable(value) and getattr(value, "__module__", None) == owner.__name__)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(AttributeError, match="module 'fisherkit' has no attribute 'fisher'"):
+        fisherkit.fisher  # noqa: B018 the access is what is tested
+
+
+# -- what an installation brings
+
+
+def test_dependencies_and_extras() -> None:
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    project = tomllib.loads(pyproject.read_text())["project"]
+
+    def names(requirements: list[str]) -> list[str]:
+        return sorted(requirement.split(">=")[0].split("[")[0] for requirement in requirements)
+
+    assert names(project["dependencies"]) == REQUIRED.split()
+    assert {extra: names(needs) for extra, needs in project["optional-dependencies"].items()} == {
+        extra: needs.split() for extra, needs in EXTRAS.items()
+    }
+    assert project["dynamic"] == ["version"]  # one place for it: fisherkit.__version__
+
+
+def test_the_version_is_the_one_that_is_cited() -> None:
+    citation = (Path(__file__).parents[1] / "CITATION.cff").read_text()
+    assert f"\nversion: {fisherkit.__version__}\n" in citation
