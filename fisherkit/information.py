@@ -90,6 +90,8 @@ class FisherInformation:
     ) -> None:
         if kind not in KINDS:
             raise LayoutError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
+        if not is_expression(n) and not (np.isfinite(n) and n >= 0):
+            raise LayoutError(f"n must be a finite number of observations, 0 or more; got {n!r}.")
         self._structure: Structure = _read(values, parameters)
         self._provenance = Provenance(kind=kind, method=method, n=n, point=point)
         self._errors: LeaveOneOut | None = None
@@ -140,7 +142,10 @@ class FisherInformation:
 
     @property
     def mcse(self) -> Any:
-        """Monte Carlo standard error of each kept entry, in the form of `dense` or `diagonal`; None when exact."""
+        """Monte Carlo standard error of each kept entry, in the form of `dense` or `diagonal`.
+
+        None when exact, and when no leave-one-out groups were kept (the repr says ``groups=0``).
+        """
         return self.mcse_of(lambda F: F._kept())
 
     def mcse_of(self, function: Callable[[FisherInformation], Any]) -> Any:

@@ -32,9 +32,7 @@ class Parameters:
     def __post_init__(self) -> None:
         if not self.names:
             raise LayoutError("an information needs at least one parameter; found none.")
-        repeated = sorted({name for name in self.names if self.names.count(name) > 1})
-        if repeated:
-            raise LayoutError(f"parameter names must differ; found {', '.join(repeated)} more than once.")
+        _refuse_repeated(self.names)
         if len(self.shapes) != len(self.names):
             raise LayoutError(f"{len(self.names)} names need as many shapes; found {len(self.shapes)}.")
 
@@ -103,7 +101,8 @@ class Parameters:
         names = as_names(names)
         if unknown := [name for name in names if name not in self.names]:
             raise LayoutError(f"unknown parameter {', '.join(unknown)}; the parameters are {self}.")
-        return Parameters(names, ((),) * len(names)).names
+        _refuse_repeated(names)
+        return names
 
     def positions(self, names: Iterable[object]) -> list[int]:
         """Where the scalars of these parameters stand in the flat order."""
@@ -164,6 +163,12 @@ class Parameters:
         if len(shown) > 8:
             shown = [*shown[:3], f"... {len(shown) - 6} more ...", *shown[-3:]]
         return f"({', '.join(shown)})"
+
+
+def _refuse_repeated(names: tuple[str, ...]) -> None:
+    if len(set(names)) < len(names):
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        raise LayoutError(f"parameter names must differ; found {', '.join(repeated)} more than once.")
 
 
 def as_names(names: object) -> tuple[str, ...]:

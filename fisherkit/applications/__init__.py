@@ -1,5 +1,9 @@
 """What an information is good for downstream."""
 
-from .ewc import EWC
+from ..optional import require
+
+require("torch", extra="torch", what="fisherkit.applications")
+
+from .ewc import EWC  # noqa: E402 only once torch is there
 
 __all__ = ["EWC"]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from ..errors import MissingDependencyError
+from ..optional import require
 
-try:
-    import torch as _torch  # noqa: F401 asked for here, once, so that the answer is a sentence
-except ImportError as error:
-    raise MissingDependencyError("fisherkit.networks needs PyTorch: pip install 'fisherkit[torch]'.") from error
+require("torch", extra="torch", what="fisherkit.networks")
 
-from .likelihoods import Bernoulli, Categorical, Gaussian, Likelihood
-from .model import Model
+from .likelihoods import Bernoulli, Categorical, Gaussian, Likelihood  # noqa: E402 only once torch is there
+from .model import Model  # noqa: E402 only once torch is there
 
 __all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "Model"]

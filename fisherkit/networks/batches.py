@@ -28,6 +28,14 @@ def of_inputs(inputs: Any, device: torch.device, size: int = BATCH) -> Iterator[
         yield _moved(_inputs(x), device)
 
 
+def cut_first(source: Iterator[Inputs], pieces: int) -> Iterator[Inputs]:
+    """The same examples in the same order, the first batch cut: a single one would make no groups to leave out."""
+    for first in source:
+        yield from _cut(first, first[0].device, max(1, -(-len(first[0]) // pieces)))
+        break
+    yield from source
+
+
 def of_pairs(data: Any, device: torch.device, size: int = BATCH) -> Iterator[tuple[Inputs, Tensor]]:
     """Batches of (inputs, labels), from one such pair or from a loader of pairs."""
     if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[1], Tensor):

@@ -9,13 +9,30 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import DataError, LayoutError
+
+
+class Columns(Sequence[Tensor]):
+    """Vectors made when they are asked for: all of them at once would be classes times the output."""
+
+    def __init__(self, count: int, column: Callable[[int], Tensor]) -> None:
+        self._count, self._column = count, column
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, k: Any) -> Any:
+        if not 0 <= k < self._count:
+            raise IndexError(k)
+        return self._column(k)
 
 
 class Likelihood(ABC):
@@ -38,8 +55,8 @@ class Likelihood(ABC):
         """Gradient of `log_prob` with respect to the output, like the output."""
 
     @abstractmethod
-    def root(self, output: Tensor) -> Tensor:
-        """(K, b, ...) vectors whose outer products sum to H."""
+    def root(self, output: Tensor) -> Sequence[Tensor]:
+        """K vectors (b, ...) whose outer products sum to H."""
 
     @abstractmethod
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
@@ -75,11 +92,11 @@ class Categorical(Likelihood):
     def score(self, output: Tensor, labels: Tensor) -> Tensor:
         return torch.nn.functional.one_hot(labels, output.shape[1]).to(output.dtype) - torch.softmax(output, dim=1)
 
-    def root(self, output: Tensor) -> Tensor:
+    def root(self, output: Tensor) -> Sequence[Tensor]:
         """Column k is sqrt(p_k) (e_k - p): enumerating labels."""
         p = torch.softmax(output, dim=1)
         unit = torch.eye(output.shape[1], dtype=p.dtype, device=p.device)
-        return p.sqrt().T[:, :, None] * (unit[:, None, :] - p)
+        return Columns(output.shape[1], lambda k: p[:, k, None].sqrt() * (unit[k] - p))
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         uniform = _like(rng.random((len(output), draws)), output)
@@ -108,7 +125,7 @@ class Bernoulli(Likelihood):
     def score(self, output: Tensor, labels: Tensor) -> Tensor:
         return labels - torch.sigmoid(output)
 
-    def root(self, output: Tensor) -> Tensor:
+    def root(self, output: Tensor) -> Sequence[Tensor]:
         deviation = (torch.sigmoid(output) * torch.sigmoid(-output)).sqrt()
         return _one_at_a_time(deviation)
 
@@ -147,7 +164,7 @@ class Gaussian(Likelihood):
     def score(self, output: Tensor, labels: Tensor) -> Tensor:
         return (labels - output) / self.variance
 
-    def root(self, output: Tensor) -> Tensor:
+    def root(self, output: Tensor) -> Sequence[Tensor]:
         return _one_at_a_time(torch.full_like(output, self.variance**-0.5))
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
@@ -184,8 +201,13 @@ def _per_example(values: Tensor) -> Tensor:
     return values.reshape(len(values), -1).sum(dim=1)
 
 
-def _one_at_a_time(values: Tensor) -> Tensor:
-    """(K, b, ...): vector k holds the values at output k and zeros elsewhere."""
+def _one_at_a_time(values: Tensor) -> Sequence[Tensor]:
+    """Vector k holds the values at output k and zeros elsewhere."""
     flat = values.reshape(len(values), -1)
-    unit = torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device)
-    return (unit[:, None, :] * flat).reshape(-1, *values.shape)
+
+    def column(k: int) -> Tensor:
+        out = torch.zeros_like(flat)
+        out[:, k] = flat[:, k]
+        return out.reshape(values.shape)
+
+    return Columns(flat.shape[1], column)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,8 @@ class Model(model.Model):
         provenance = Provenance(kind="expected", method=method)
         if isinstance(method, MonteCarlo):
             mean, errors = self._monte_carlo(theta, inputs, method, kept)
-            return FisherInformation.of(mean, provenance, errors)
+            method = method if errors else replace(method, groups=0)
+            return FisherInformation.of(mean, Provenance(kind="expected", method=method), errors)
         sums, count = kept.zero(), 0
         for batch in self._batches(theta, batches.of_inputs(inputs, self._device)):
             kept.add(sums, kept.of(batch, self.likelihood.root(batch.output)))
@@ -109,7 +111,7 @@ class Model(model.Model):
         kept = _Kept(self.parameters, structure, self._device)
         sums, count = kept.zero(), 0
         for batch, labels in self._labelled(theta, data):
-            kept.add(sums, kept.of(batch, self.likelihood.score(batch.output, labels)[None]))
+            kept.add(sums, kept.of(batch, [self.likelihood.score(batch.output, labels)]))
             count += len(labels)
         return FisherInformation.of(kept.stored(sums), Provenance(kind="empirical", n=count))
 
@@ -187,11 +189,11 @@ class Model(model.Model):
         plan = _Plan(method, kept.entries)
         sums: dict[Cell, list[Tensor]] = {}
         counts: dict[Cell, int] = {}
-        size = plan.batch_size(inputs)
-        for index, batch in enumerate(self._batches(theta, batches.of_inputs(inputs, self._device, size))):
+        pieces = batches.cut_first(batches.of_inputs(inputs, self._device, plan.batch_size(inputs)), plan.strata)
+        for index, batch in enumerate(self._batches(theta, pieces)):
             output = batch.output
             labels = self.likelihood.sample(output, method.n, rng)
-            vectors = torch.stack([self.likelihood.score(output, y) for y in labels])
+            vectors = [self.likelihood.score(output, y) for y in labels]
             for cell, draws in plan.cells(index):
                 if cell not in sums:
                     sums[cell] = kept.zero()
@@ -243,7 +245,7 @@ class _Kept:
     """What is kept of the outer products: a list of arrays, one per tensor for a diagonal, one matrix for a dense."""
 
     def __init__(self, parameters: Parameters, structure: str, device: torch.device) -> None:
-        makers: dict[str, Callable[[Batch, Tensor], list[Tensor]]] = {
+        makers: dict[str, Callable[[Batch, Sequence[Tensor]], list[Tensor]]] = {
             "diagonal": lambda batch, c: [v.reshape(-1) for v in batch.squares(c).values()],
             "dense": lambda batch, c: [batch.products(c)],
         }

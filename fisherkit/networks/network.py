@@ -96,11 +96,11 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
             f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape "
             f"{tuple(output.shape)}."
         )
-    if not torch.equal(network(inputs), output):
+    tolerance = 1e3 * torch.finfo(output.dtype).eps * float(output.abs().max())
+    if not torch.allclose(network(inputs), output, rtol=0, atol=tolerance, equal_nan=True):
         raise NetworkStateError("two passes over the same examples differ: the network is random. Call module.eval().")
     alone = network(tuple(x[:1] for x in inputs))
-    tolerance = 1e3 * torch.finfo(output.dtype).eps * float(output.abs().max())
-    if not torch.allclose(alone[0], output[0], rtol=0, atol=tolerance):
+    if not torch.allclose(alone[0], output[0], rtol=0, atol=tolerance, equal_nan=True):
         raise NetworkStateError(
             "the output of an example depends on the others in its batch, so it has no score of its own: "
             "use running statistics or call module.eval()."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,12 +26,12 @@ class Batch:
     def output(self) -> Tensor:
         return self.forward.output.detach()
 
-    def squares(self, cotangents: Tensor) -> dict[str, Tensor]:
-        """sum_nk (J_n' c_nk)^2 for each parameter, of this one batch. ``cotangents`` is (K, b, ...)."""
+    def squares(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor]:
+        """sum_nk (J_n' c_nk)^2 for each parameter, of this one batch, over K vectors c of shape (b, ...)."""
         total = add([*self._linear_squares(cotangents), *self._rest_squares(cotangents)])
         return {name: total[name] for name in self.network.values}
 
-    def _linear_squares(self, cotangents: Tensor) -> Iterator[dict[str, Tensor]]:
+    def _linear_squares(self, cotangents: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
         layers, inputs = self.forward.layers, self.forward.x
         squared: list[Tensor | float] = [0.0] * len(layers)
         for cotangent in cotangents:
@@ -46,13 +46,13 @@ class Batch:
             elif x.ndim <= 2:  # the output does not depend on the layer
                 yield {name: torch.zeros_like(self.network.values[name]) for name in linear.names}
 
-    def _rest_squares(self, cotangents: Tensor) -> Iterator[dict[str, Tensor]]:
+    def _rest_squares(self, cotangents: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
         for rows in self._chunks(self.rest, 1):
             for cotangent in cotangents:
                 gradients = self.network.vjp(self.rest, tuple(x[rows] for x in self.inputs), cotangent[rows])
                 yield {name: (g.double() ** 2).sum(dim=0) for name, g in gradients.items()}
 
-    def products(self, cotangents: Tensor) -> Tensor:
+    def products(self, cotangents: Sequence[Tensor]) -> Tensor:
         """sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk, (p, p) in float64."""
         names = list(self.network.values)
         p = sum(v.numel() for v in self.network.values.values())

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DataError, LayoutError, MissingDependencyError
+from ..errors import DataError, LayoutError
 from ..information import FisherInformation
+from ..optional import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,22 +53,19 @@ def ellipse(
     >>> fk.plots.ellipse(F, "mu", "sigma").get_xlabel()
     'mu'
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        raise MissingDependencyError("plots need matplotlib: pip install 'fisherkit[plot]'.") from None
+    plt = require("matplotlib.pyplot", extra="plot", what="fisherkit.plots")
     if first == second:
         raise LayoutError(f"an ellipse needs two different parameters; got {first!r} twice.")
     if not all(0 < level < 1 for level in levels):
         raise DataError(f"levels must be probabilities between 0 and 1; got {tuple(levels)}.")
     middle = _center(information, (first, second), center)
-    ax = ax or plt.gca()
+    axes: Axes = ax or plt.gca()
     for path, level in zip(outlines(information, first, second, levels), levels, strict=True):
         given: dict[str, Any] = {"color": "C0", "alpha": 1 - 0.5 * level, "label": f"{level:.1%}", **style}
-        ax.plot(middle[0] + path[0], middle[1] + path[1], **given)
-    ax.plot(*middle, marker="+", color=style.get("color", "C0"))
-    ax.set(xlabel=first, ylabel=second)
-    return ax
+        axes.plot(middle[0] + path[0], middle[1] + path[1], **given)
+    axes.plot(*middle, marker="+", color=style.get("color", "C0"))
+    axes.set(xlabel=first, ylabel=second)
+    return axes
 
 
 def outlines(information: FisherInformation, first: str, second: str, levels: Sequence[float]) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import model, quadrature
-from ..arrays import Array
+from ..arrays import Array, check_budget
 from ..errors import DataError, LayoutError, MethodError, PrecisionError, RegularityError
 from ..information import FisherInformation
 from ..methods import Exact, Method, MonteCarlo, Quadrature, require
@@ -20,6 +20,7 @@ from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
 from . import derivatives, monte_carlo
+from .monte_carlo import GROUPS
 
 NUMERIC_SCORE = 2e-10  # what differences may miss beside a kink, without noticing
 
@@ -138,12 +139,16 @@ class Model(model.Model):
     def _monte_carlo(self, at: np.ndarray, method: MonteCarlo, structure: str) -> FisherInformation:
         assert self._sampler is not None
         sampler = self._sampler
+        if method.n < 2:
+            raise MethodError(f"{method!r}: a Monte Carlo estimate from one draw has no error; give two draws at least.")
+        if structure == "dense":
+            entries = (GROUPS + 2) * len(at) ** 2
+            check_budget(entries, what=f"the dense {len(at)} x {len(at)} information", cheaper="Use structure='diagonal'.")
 
         def scores(size: int, rng: np.random.Generator) -> np.ndarray:
             return self._scores(self._observations(sampler(at, size, rng), size=size), at)
 
-        kept = Diagonal if structure == "diagonal" else Dense
-        mean, replicates, weights = monte_carlo.estimate(scores, len(at), method, diagonal=kept is Diagonal)
+        mean, replicates, weights = monte_carlo.estimate(scores, len(at), method, diagonal=structure == "diagonal")
         errors = LeaveOneOut(tuple(map(self._stored, replicates)), weights) if replicates and method.groups != 0 else None
         return FisherInformation.of(self._stored(mean), self._provenance("expected", at, method=method), errors)
 

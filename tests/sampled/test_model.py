@@ -114,7 +114,8 @@ def test_the_global_random_state_is_left_alone() -> None:
 
 def test_one_draw_has_no_error_and_groups_can_be_left_out() -> None:
     m = model(score=exact_score)
-    assert fk.expected_information(m, AT, method=fk.MonteCarlo(1, rng=0)).mcse is None
+    with pytest.raises(fk.errors.MethodError, match="one draw has no error"):
+        fk.expected_information(m, AT, method=fk.MonteCarlo(1, rng=0))
     assert fk.expected_information(m, AT, method=fk.MonteCarlo(100, rng=0, groups=0)).mcse is None
 
 
