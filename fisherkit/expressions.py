@@ -100,7 +100,9 @@ def substitution(
     numbers = {symbol: checked(symbol, values[str(symbol)]) for symbol in symbols if str(symbol) in values}
 
     def substitute(array: Array) -> Array:
-        moved = [_number(replace(value, numbers)) for value in array.flat]
+        moved = [replace(value, numbers) for value in array.flat]
+        if all(value.is_number for value in moved):
+            moved = [_evaluated(value) for value in moved]
         entries = as_entries(np.array([*moved, None], dtype=object)[:-1].reshape(array.shape), name="entries of F.at(...)")
         return entries.astype(np.float64) if all(_is_double(value) for value in entries.flat) else entries
 
@@ -129,14 +131,15 @@ def checked(symbol: Any, value: Any) -> Any:
     import sympy
     from sympy.core.assumptions import check_assumptions
 
-    if isinstance(value, (str, complex)):
+    plain = value.item() if hasattr(value, "item") else value  # NumPy numbers and tensors
+    if isinstance(plain, bool) or not (isinstance(plain, (int, float)) or is_expression(plain)):
         raise DataError(f"{symbol} must be a real number or an expression; got {value!r}.")
-    number = sympy.sympify(value.item() if hasattr(value, "item") else value)
+    number = sympy.sympify(plain)
     if number.is_number and not number.is_finite:
         raise DataError(f"{symbol} must be finite; got {number}.")
     needed = {key: flag for key, flag in symbol.assumptions0.items() if key in _DOMAIN}
     if number.is_number and check_assumptions(number, **needed) is False:
-        stated = ", ".join(key for key, flag in needed.items() if flag and key != "real") or "real"
+        stated = ", ".join(key for key, flag in symbol._assumptions_orig.items() if flag)
         raise DataError(f"{symbol} = {number} is outside its domain: the symbol is declared {stated}.")
     return number
 
@@ -144,10 +147,8 @@ def checked(symbol: Any, value: Any) -> Any:
 _DOMAIN = ("positive", "negative", "nonnegative", "nonpositive", "real", "nonzero")
 
 
-def _number(value: Any) -> Any:
-    """Evaluated to the precision of its parts, if it is a number at all."""
-    if not value.is_number:
-        return value
+def _evaluated(value: Any) -> Any:
+    """A number to the precision of its parts."""
     digits = max([17, *(f._prec * 0.30103 for f in value.atoms() if f.is_Float)])
     return value.evalf(int(digits) + 1 if digits > 17 else 17)
 

@@ -93,6 +93,7 @@ class FisherInformation:
         if not is_expression(n) and not (np.isfinite(n) and n >= 0):
             raise LayoutError(f"n must be a finite number of observations, 0 or more; got {n!r}.")
         self._structure: Structure = _read(values, parameters)
+        point = None if point is None else {str(name): value for name, value in point.items()}
         self._provenance = Provenance(kind=kind, method=method, n=n, point=point)
         self._errors: LeaveOneOut | None = None
 
@@ -185,7 +186,7 @@ class FisherInformation:
             return NotImplemented
         if not is_expression(factor) and not (np.isfinite(factor) and factor >= 0):
             raise DataError(f"an information is scaled by a finite non-negative number; got {factor}.")
-        if is_expression(factor) and family(next(iter(self._structure.arrays.values()))) == "torch":
+        if is_expression(factor) and self._family == "torch":
             raise EntriesError(f"tensors cannot be scaled by the expression {factor}; give a number.")
         scaled = self._map(lambda s: s.scale(factor))
         return scaled._with(n=factor * self.n)
@@ -193,6 +194,10 @@ class FisherInformation:
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: Any) -> FisherInformation:
+        if self._family == "sympy":
+            from sympy import sympify
+
+            divisor = sympify(divisor)  # 1 / 3 stays a third
         return self.__mul__(1 / divisor)
 
     def __add__(self, other: Any) -> FisherInformation:
@@ -302,7 +307,7 @@ class FisherInformation:
     def marginalize(self, *names: Any) -> FisherInformation:
         """The information about the others when these nuisance parameters are estimated too: a Schur complement."""
         kept = self.parameters.without(names)
-        return self._map(lambda s: s.marginalize(kept))._with(error_bound=None)
+        return self._map(lambda s: s.marginalize(kept))._with(error_bound=None) if names else self
 
     def __getitem__(self, names: Any) -> FisherInformation:
         """The block of these parameters, in this order, the others known: ``F["mu", "sigma"]``."""
@@ -341,8 +346,7 @@ class FisherInformation:
         >>> F.reparametrize({"log_sigma": np.log(0.5)}, np.exp).dense().round(9)
         array([[1.]])
         """
-        entries = next(iter(self._structure.arrays.values()))
-        change = jacobians.change_of_parameters(self.parameters, new_parameters, inverse_map, like=entries)
+        change = jacobians.change_of_parameters(self.parameters, new_parameters, inverse_map, like=self._entries)
         if change.old_point is not None and self.point is not None:
             jacobians.check_point(self.point, change.old_point)
         substitute = change.substitute
@@ -368,7 +372,16 @@ class FisherInformation:
             raise EntriesError("F.at(...) puts numbers for symbols; the entries of F are numbers already.")
         substitute = expressions.substitution(arrays.values(), given, allowed=self.parameters.names, n=self.n)
         moved = self._map(lambda s: s.map(substitute))
+        moved._refuse_negative(given)
         return moved._with(point={**(self.point or {}), **given}, n=expressions.substitute_number(self.n, given))
+
+    def _refuse_negative(self, given: Mapping[str, Any]) -> None:
+        """A formula has a domain that the symbols' assumptions may not tell."""
+        for leaf in self._structure.diagonal():
+            for label, value in zip(self.parameters.labels, leaf, strict=False):
+                if self.kind == "expected" and not getattr(value, "free_symbols", None) and value < 0:
+                    at = ", ".join(f"{name}={number}" for name, number in given.items())
+                    raise DataError(f"{at} is outside the domain: the information of {label} would be {float(value):.3g} there.")
 
     # -- scale
 
@@ -376,7 +389,7 @@ class FisherInformation:
         """The same for one observation."""
         if not is_expression(self.n) and self.n <= 0:
             raise DataError(f"per_observation() needs n > 0; F stands for n={self.n} observations.")
-        return self if self.n == 1 else self.__mul__(1 / self.n)._with(n=1)
+        return self if self.n == 1 else (self / self.n)._with(n=1)
 
     def total(self, n: Any) -> FisherInformation:
         """The same for n independent observations like these."""
@@ -387,6 +400,24 @@ class FisherInformation:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to ``.safetensors`` or ``.npz`` by way of a temporary file; no pickle. See `load`."""
         storage.write(path, *_to_file(self))
+
+    @property
+    def _entries(self) -> Array:
+        """Some stored array: all are of one family."""
+        return next(iter(self._structure.arrays.values()))
+
+    @property
+    def _family(self) -> str:
+        return family(self._entries)
+
+    @property
+    def _entries(self) -> Array:
+        """Some stored array: all are of one family."""
+        return next(iter(self._structure.arrays.values()))
+
+    @property
+    def _family(self) -> str:
+        return family(self._entries)
 
     def _kept(self) -> Any:
         return public(self._structure.dense()) if self.structure == "dense" else self.diagonal()

@@ -128,6 +128,11 @@ def find_center(log_density: Function, support: tuple[float, float]) -> float:
     return float(x(refined))
 
 
+def grid(support: tuple[float, float], size: int) -> np.ndarray:
+    """Points over a support, close together where it is near zero or near an end."""
+    return np.asarray(_chart(support)[0](np.linspace(-30, 30, size)))
+
+
 def _chart(support: tuple[float, float]) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """A map from the line onto the support, and its width element."""
     low, high = support

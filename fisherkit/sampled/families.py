@@ -141,12 +141,12 @@ def _new(distribution: Any) -> tuple[_Maker, dict[str, float]]:
     """The new infrastructure: a class is built by keywords; an object tells its parameters."""
     cls: Any = distribution if isinstance(distribution, type) else type(distribution)
     bases = {base.__name__ for base in cls.__mro__}
-    own = {} if isinstance(distribution, type) else {k: float(v) for k, v in distribution._original_parameters.items()}
     if not bases & {"ContinuousDistribution", "DiscreteDistribution"} or "TransformedDistribution" in bases:
         raise MethodError(
             f"{cls.__name__} is not a univariate scipy.stats family. Write it as "
             "fk.sampled.Model(log_density, sampler=..., parameters=...)."
         )
+    own = {} if isinstance(distribution, type) else {k: float(v) for k, v in distribution._original_parameters.items()}
     names = {name for option in cls._parameterizations for name in option.parameters}
     return _Maker(cls, names, set(), discrete="DiscreteDistribution" in bases), own
 

@@ -119,17 +119,18 @@ class Model(model.Model):
                     condition="integer_parameter",
                     parameter=str(symbol),
                 )
-            if any(condition.has(symbol) for condition in self._where_zero()):
+
+    def _check_zeros(self, at: dict[Any, Any]) -> None:
+        """Branches may say where the density is zero: that must not move with a parameter."""
+        pieces = [piece for piece in self.log_density.atoms(sp.Piecewise) if piece.has(-sp.oo)]
+        turning = {s for piece in pieces for _, condition in piece.args for s in condition.free_symbols}
+        for symbol in (s for s in self.symbols if s in turning and len(self.data) == 1):
+            if numeric.zeros_move(self.log_density, self.data[0], self.supports[0], at, symbol):
                 raise RegularityError(
                     f"the density is zero beyond a point that moves with {symbol}: the support depends on it.",
                     condition="support_depends_on_parameter",
                     parameter=str(symbol),
                 )
-
-    def _where_zero(self) -> list[Any]:
-        """The conditions of branches, where some branch of the density is zero."""
-        pieces = [piece for piece in self.log_density.atoms(sp.Piecewise) if piece.has(sp.zoo, -sp.oo)]
-        return [condition for piece in pieces for _, condition in piece.args]
 
     # -- formulas
 
@@ -188,7 +189,22 @@ class Model(model.Model):
         if theta is None:
             return formula
         values = self._by_name(theta)
-        return formula.at({str(s): checked(s, values[str(s)]) for s in self._free() if str(s) in values})
+        at = {symbol: checked(symbol, values[str(symbol)]) for symbol in self._free() if str(symbol) in values}
+        if set(at) == self._free():
+            self._check_mass(at)
+        return formula.at({str(symbol): value for symbol, value in at.items()})
+
+    def _check_mass(self, at: dict[Any, Any]) -> None:
+        """A point outside a domain that the assumptions do not tell: there the density is none."""
+        try:
+            moments, error = numeric.moments(self.log_density, self.scores, self.data, self.supports, at)
+        except PrecisionError:
+            return  # too many variables to integrate: the formula stands
+        if error < 1e-3 and not abs(moments.mass - 1) < max(1e-6, 10 * error):
+            raise RegularityError(
+                f"the density has mass {moments.mass:.8g} over its support at this point, not 1: the point is outside its domain.",
+                condition="not_normalised",
+            )
 
     def score(self, theta: Theta = None, *, data: Any = None) -> Any:
         if theta is None and data is None:
@@ -216,6 +232,7 @@ class Model(model.Model):
     def _quadrature(self, theta: Theta, method: Quadrature, structure: str) -> FisherInformation:
         at, univariate = self._point(theta), len(self.data) == 1 and self.supports[0].values is None
         matrix: Any = None
+        self._check_zeros(at)
         if method.digits <= 15:
             moments, error = numeric.moments(self.log_density, self.scores, self.data, self.supports, at)
             if error <= 10.0**-method.digits or not univariate:
@@ -268,6 +285,7 @@ class Model(model.Model):
             except (RegularityError, ZeroDivisionError, TypeError):
                 continue
             if abs(moments.mass - 1) < max(1e-6, 10 * error):
+                self._check_zeros(at)
                 self._check_mean(moments, error)
                 return at, moments, error
             masses.append((moments.mass, at))
@@ -344,7 +362,7 @@ def _log(density: Any) -> Any:
     """The log-density, branch by branch; factors are pulled apart, which no derivative minds."""
     if isinstance(density, sp.Piecewise):
         return sp.Piecewise(*((_log(branch), condition) for branch, condition in density.args))
-    return sp.expand_log(sp.log(density), force=True)
+    return sp.expand_log(sp.log(density), force=True) if density != 0 else -sp.oo
 
 
 def _agrees(closed: Any, moments: Moments, error: float, at: dict[Any, Any]) -> bool:

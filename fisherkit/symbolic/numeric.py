@@ -54,6 +54,14 @@ def kinks(log_density: Any, x: Any, at: Point) -> list[Any]:
     return sorted({-part.subs(x, 0) / slope for part, slope in linear})
 
 
+def zeros_move(log_density: Any, x: Any, support: Support, at: Point, symbol: Any) -> bool:
+    """Whether the set on which the density is zero changes with a parameter: seen on a grid, for a step of a tenth."""
+    grid = quadrature.grid(support.at(at), 20_001)
+    step = sp.Abs(at[symbol]) / 10 or sp.Rational(1, 10)
+    here, there = (compile([log_density.subs({**at, symbol: value})], (x,))(grid)[0] for value in (at[symbol], at[symbol] + step))
+    return bool(np.any(np.isfinite(here) != np.isfinite(there)))
+
+
 def moments(
     log_density: Any, scores: list[Any], data: tuple[Any, ...], supports: tuple[Support, ...], at: Point
 ) -> tuple[Moments, float]:

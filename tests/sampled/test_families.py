@@ -98,6 +98,11 @@ def test_points_that_are_none(theta: object, message: str) -> None:
         fk.expected_information(stats.gamma, theta)
 
 
+def test_multivariate_families_are_refused_with_what_to_write() -> None:
+    with pytest.raises(fk.errors.MethodError, match="not a univariate scipy.stats family"):
+        fk.expected_information(stats.multivariate_normal([0.0, 0.0]))
+
+
 def test_a_lying_support_is_no_answer() -> None:
     """scipy's vonmises declares the whole line; its density is periodic there."""
     with pytest.raises((fk.errors.PrecisionError, fk.errors.RegularityError)):

@@ -40,6 +40,29 @@ def test_refused_by_condition(make, condition: str, parameter: str | None) -> No
     assert refusal.value.parameter == parameter
 
 
+def test_a_fixed_interval_that_moves_is_seen_although_its_mean_score_is_zero() -> None:
+    """Mass 1, E[score] = 0 and E[s s'] = 0 all hold: only the zeros of the density tell."""
+    box = sp.Piecewise((1, (x > m) & (x < m + 1)), (0, True))
+    with pytest.raises(fk.errors.RegularityError, match="zero beyond a point that moves with m") as refusal:
+        fk.expected_information(fk.symbolic.Model(box, data=x, parameters=(m,), support=LINE), {"m": 0.3})
+    assert refusal.value.condition == "support_depends_on_parameter"
+
+
+def test_branches_that_do_not_move_the_zeros_are_fine() -> None:
+    """The mode of a triangular density: a kink that moves, regular by the score form (1 / (c (1 - c)))."""
+    F = fk.expected_information(stats.Triangular("X", 0, 1, a), {"a": sp.Rational(1, 3)})
+    assert float(F) == pytest.approx(4.5, rel=1e-9)
+
+
+def test_points_outside_a_domain_that_the_assumptions_do_not_tell() -> None:
+    """A probability is declared positive; 1.5 is positive and no probability."""
+    geometric = stats.Geometric("X", s)
+    with pytest.raises(fk.errors.RegularityError, match="outside its domain"):
+        fk.expected_information(geometric, {"s": 1.5})
+    with pytest.raises(fk.errors.DataError, match="s=1.5 is outside the domain"):
+        fk.expected_information(geometric).at(s=1.5)
+
+
 def test_a_missing_factor_is_told_with_the_mass() -> None:
     model = fk.symbolic.Model(NORMAL * s, data=x, support=LINE)
     with pytest.raises(fk.errors.RegularityError, match=r"no mass of 1 .* mass \d"):
