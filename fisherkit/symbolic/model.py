@@ -202,7 +202,8 @@ class Model(model.Model):
             return  # too many variables to integrate: the formula stands
         if error < 1e-3 and not abs(moments.mass - 1) < max(1e-6, 10 * error):
             raise RegularityError(
-                f"the density has mass {moments.mass:.8g} over its support at this point, not 1: the point is outside its domain.",
+                f"the density has mass {moments.mass:.8g} over its support at this point, not 1: the point is outside its "
+                "domain.",
                 condition="not_normalised",
             )
 

@@ -99,7 +99,7 @@ def test_points_that_are_none(theta: object, message: str) -> None:
 
 
 def test_multivariate_families_are_refused_with_what_to_write() -> None:
-    with pytest.raises(fk.errors.MethodError, match="not a univariate scipy.stats family"):
+    with pytest.raises(fk.errors.MethodError, match=r"not a univariate scipy\.stats family"):
         fk.expected_information(stats.multivariate_normal([0.0, 0.0]))
 
 
