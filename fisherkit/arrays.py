@@ -72,6 +72,8 @@ def _expressions(array: np.ndarray, name: str) -> np.ndarray:
         expression = sympy.sympify(value)
         if expression.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
             raise DataError(f"{name} must be finite; entry {index} is {expression}.")
+        if expression.is_number and expression.is_real is False:
+            raise DataError(f"{name} must be real; entry {index} is {expression}.")
         out[index] = expression
     return out
 

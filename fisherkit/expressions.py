@@ -131,7 +131,7 @@ def checked(symbol: Any, value: Any) -> Any:
     import sympy
     from sympy.core.assumptions import check_assumptions
 
-    plain = value.item() if hasattr(value, "item") else value  # NumPy numbers and tensors
+    plain = value.item() if hasattr(value, "item") and value.ndim == 0 else value  # NumPy numbers and tensors
     if isinstance(plain, bool) or not (isinstance(plain, (int, float)) or is_expression(plain)):
         raise DataError(f"{symbol} must be a real number or an expression; got {value!r}.")
     number = sympy.sympify(plain)

@@ -28,7 +28,7 @@ class Change:
 def change_of_parameters(old: Parameters, new: Any, inverse_map: Any, *, like: Array) -> Change:
     """Read the arguments of `FisherInformation.reparametrize`; ``like`` is any entry of F."""
     if isinstance(inverse_map, Mapping):
-        return _by_expressions(old, new, inverse_map, symbolic=family(like) == "sympy")
+        return _by_expressions(old, new, inverse_map, like=like)
     if not callable(inverse_map):
         raise LayoutError(f"inverse_map must be a mapping or a callable; got {type(inverse_map).__name__}.")
     if not isinstance(new, Mapping):
@@ -39,12 +39,12 @@ def change_of_parameters(old: Parameters, new: Any, inverse_map: Any, *, like: A
     jacobian = differentiate(inverse_map, phi, name="inverse_map")
     if jacobian.shape[0] != old.size:
         raise LayoutError(f"inverse_map must return the {old.size} old parameters {old}; got {jacobian.shape[0]} values.")
-    theta = np.ravel(np.asarray(inverse_map(phi)))
+    theta = as_entries(inverse_map(phi), name="inverse_map").reshape(-1)
     point = dict(zip(names, phi.tolist(), strict=True))
     return Change(Parameters.of(names), jacobian, point, dict(zip(old.labels, theta.tolist(), strict=True)))
 
 
-def _by_expressions(old: Parameters, new: Any, inverse_map: Mapping[Any, Any], *, symbolic: bool) -> Change:
+def _by_expressions(old: Parameters, new: Any, inverse_map: Mapping[Any, Any], *, like: Array) -> Change:
     import sympy
 
     named = {str(key): sympy.sympify(value) for key, value in inverse_map.items() if not isinstance(value, str)}
@@ -55,21 +55,27 @@ def _by_expressions(old: Parameters, new: Any, inverse_map: Mapping[Any, Any], *
     names = as_names(new)
     symbols = [fresh.get(name) or sympy.Symbol(name, real=True) for name in names]
     by_name = dict(zip(names, symbols, strict=True))
+    if unknown := [name for name in named if name not in old.labels]:
+        raise LayoutError(f"inverse_map gives {', '.join(unknown)}, which is no parameter of {old}.")
     if missing := [name for name in old.labels if name not in named and name not in by_name]:
         raise LayoutError(f"inverse_map must give each old parameter; missing: {', '.join(missing)}.")
     theta = [named.get(name, by_name.get(name)) for name in old.labels]
     jacobian = as_entries(sympy.Matrix(theta).jacobian(symbols))
     if not isinstance(new, Mapping):
-        if not symbolic:
+        if family(like) != "sympy":
             raise LayoutError("F holds numbers at one point: give new_parameters as a mapping from name to value.")
         return Change(Parameters.of(names), jacobian, substitute=_substitution(dict(zip(old.labels, theta, strict=True))))
     from .expressions import substitution
 
     values = {str(key): value for key, value in new.items()}
+    if family(like) != "sympy" and (free := sorted(set(fresh) - set(values))):
+        raise LayoutError(f"inverse_map holds {', '.join(free)}, which is not among the new parameters {', '.join(values)}.")
     at = substitution([as_entries(theta), jacobian], values, allowed=names)
     old_point = dict(zip(old.labels, as_float64(at(as_entries(theta)), verb="reparametrize").tolist(), strict=True))
-    substitute = _substitution(old_point) if symbolic else None
-    return Change(Parameters.of(names), at(jacobian), values, old_point, substitute)
+    if family(like) == "sympy":
+        return Change(Parameters.of(names), at(jacobian), values, old_point, _substitution(old_point))
+    numbers = as_float64(at(jacobian), verb="reparametrize")
+    return Change(Parameters.of(names), like.new_tensor(numbers) if family(like) == "torch" else numbers, values, old_point)
 
 
 def _substitution(by_name: Mapping[str, Any]) -> Callable[[Array], Array]:

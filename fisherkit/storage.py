@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import secrets
 import stat
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -29,9 +30,9 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], meta: Mappi
     numbers = {key: _to_numpy(array) for key, array in arrays.items() if families[key] != "sympy"}
     formulas = {key: [list(a.shape), [_encode(v) for v in a.flat]] for key, a in arrays.items() if key not in numbers}
     text = json.dumps({"version": VERSION, "families": families, "formulas": formulas, "meta": meta}, default=_encode)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             if target.suffix == ".npz":
                 np.savez(file, **{META: np.frombuffer(text.encode(), dtype=np.uint8)}, **numbers)  # type: ignore[arg-type]
             else:
@@ -42,7 +43,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], meta: Mappi
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -75,11 +76,22 @@ def damage(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _read_npz(source: Path) -> tuple[dict[str, np.ndarray], str]:
     with zipfile.ZipFile(source) as archive:
-        declared = sum(member.file_size for member in archive.infolist())
-    _check_size(source, declared)
+        _check_size(source, sum(member.file_size for member in archive.infolist()))
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                _check_header(file, member)
     with np.load(source, allow_pickle=False) as archive:
         arrays = {key: archive[key] for key in archive.files}
     return arrays, arrays.pop(META).tobytes().decode()
+
+
+def _check_header(file: IO[bytes], member: zipfile.ZipInfo) -> None:
+    """NumPy allocates what the header of an array claims before it reads: refuse a claim larger than the member."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{member.filename} is of another format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(f"{member.filename} claims {shape} entries of {dtype} in {member.file_size} bytes")
 
 
 def _read_safetensors(source: Path) -> tuple[dict[str, np.ndarray], str]:
