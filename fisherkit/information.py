@@ -410,15 +410,6 @@ class FisherInformation:
     def _family(self) -> str:
         return family(self._entries)
 
-    @property
-    def _entries(self) -> Array:
-        """Some stored array: all are of one family."""
-        return next(iter(self._structure.arrays.values()))
-
-    @property
-    def _family(self) -> str:
-        return family(self._entries)
-
     def _kept(self) -> Any:
         return public(self._structure.dense()) if self.structure == "dense" else self.diagonal()
 
