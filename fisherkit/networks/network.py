@@ -90,7 +90,13 @@ def check_state(module: nn.Module) -> None:
 
 def check_passes(network: Network, inputs: Inputs) -> Tensor:
     """The output of a few examples, refused when it is random, or when examples change each other's."""
-    output = network(inputs)
+    try:
+        output = network(inputs)
+    except (TypeError, RuntimeError, IndexError) as error:
+        raise LayoutError(
+            f"the network cannot take these inputs, tensors of {', '.join(f'{tuple(x.shape)} {x.dtype}' for x in inputs)}: {error}. "
+            "inputs= holds the network's own arguments; labels belong to data=(inputs, labels)."
+        ) from error
     if output.ndim == 0 or len(output) != len(inputs[0]):
         raise LayoutError(
             f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape "

@@ -254,6 +254,11 @@ def test_unusable_networks_and_requests(monkeypatch: pytest.MonkeyPatch) -> None
         fk.expected_information(net())
     with pytest.raises(fk.errors.DataError, match="no examples"):
         fk.expected_information(net(), inputs=X[:0].double())
+    for inputs in (X[:, :2].double(), (X.double(), Y), X.double().long()):
+        with pytest.raises(fk.errors.LayoutError, match="the network cannot take these inputs, tensors of"):
+            fk.expected_information(net(), inputs=inputs)
+    with pytest.raises(fk.errors.LayoutError, match="must return one row per example"):
+        fk.expected_information(fk.networks.Model(nn.Sequential(nn.Linear(4, 3), nn.Flatten(0)), "gaussian"), inputs=X)
     with pytest.raises(fk.errors.LayoutError, match="two classes at least"):
         fk.expected_information(fk.networks.Model(nn.Linear(4, 1), "categorical"), inputs=X)
     with pytest.raises(fk.errors.LayoutError, match="theta for a network"):
