@@ -28,6 +28,18 @@ def test_moved_information_is_the_one_computed_in_the_new_parameters(inverse_map
     fk.checks.check_reparametrization(F, _gamma_by_rate(), inverse_map, {"a": 2.5, "rate": 2.0})
 
 
+def test_a_jacobian_that_is_not_symmetric() -> None:
+    """Mean and shape of a gamma: scale = m / a mixes the two, so J and its transpose differ."""
+    by_mean = fk.sampled.Model(
+        lambda x, t: stats.gamma.logpdf(x, t[1], scale=t[0] / t[1]), parameters=("m", "a"), support=(0, np.inf)
+    )
+    direct = fk.expected_information(by_mean, {"m": 1.25, "a": 2.5})
+    F = fk.expected_information(stats.gamma, {"a": 2.5, "scale": 0.5})
+    m, a = sp.symbols("m a", positive=True)
+    for inverse_map in ({"a": a, "scale": m / a}, lambda phi: np.array([phi[1], phi[0] / phi[1]])):
+        fk.checks.check_reparametrization(F, direct, inverse_map, {"m": 1.25, "a": 2.5})
+
+
 def test_there_and_back_again_is_the_identity() -> None:
     F = fk.expected_information(stats.gamma, {"a": 2.5, "scale": 0.5})
     moved = F.reparametrize({"m": 1.25, "a": 2.5}, lambda phi: np.array([phi[1], phi[0] / phi[1]]))

@@ -175,6 +175,21 @@ def test_the_network_is_left_as_it_was_also_after_an_error() -> None:
     assert np.array_equal(random[1], np.random.get_state()[1])  # noqa: NPY002 that is what is tested
 
 
+def test_buffers_that_a_forward_pass_writes_are_the_copys() -> None:
+    class Counting(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x)
+
+    module = Counting()
+    fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X)
+    assert module.calls.item() == 0
+
+
 def test_four_threads_at_once_get_the_same_answer() -> None:
     module = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 3)).double()
     model = fk.networks.Model(module, "categorical")
