@@ -133,6 +133,11 @@ def same_family(a: Array, b: Array, *, verb: str) -> tuple[Array, Array]:
     return _expressions(a.astype(object), verb), _expressions(b.astype(object), verb)
 
 
+def alike(values: Array, like: Array) -> Array:
+    """Our own numbers or expressions in the family, and on the device, of the caller's ``like``."""
+    return like.new_tensor(values) if family(like) == "torch" else values
+
+
 def eye(size: int, like: Array) -> Array:
     """Identity matrix in the family, and on the device, of ``like``."""
     if family(like) == "torch":

@@ -239,7 +239,8 @@ class FisherInformation:
     def quadratic(self, delta: Any) -> Any:
         """delta' F delta: twice the Kullback-Leibler divergence of a small step, per n observations."""
         leaves = self.parameters.split(delta, name="delta")
-        return sum((v * w).sum(0) for v, w in zip(leaves, self._structure.matvec(leaves), strict=True))
+        total = sum((v * w).sum(0) for v, w in zip(leaves, self._structure.matvec(leaves), strict=True))
+        return total if is_expression(total) else public(total)
 
     # -- plain properties
 

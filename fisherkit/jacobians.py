@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_torch_array
 
-from .arrays import Array, as_entries, as_float64, family
+from .arrays import Array, alike, as_entries, as_float64, family
 from .errors import DataError, LayoutError, PrecisionError
 from .parameters import Parameters, as_names
 
@@ -34,8 +34,7 @@ def change_of_parameters(old: Parameters, new: Any, inverse_map: Any, *, like: A
     if not isinstance(new, Mapping):
         raise LayoutError("a callable inverse_map needs values: give new_parameters as a mapping from name to number.")
     names, phi = as_names(new), as_entries(list(new.values()), name="new_parameters")
-    if family(like) == "torch":
-        phi = like.new_tensor(phi)
+    phi = alike(phi, like)
     jacobian = differentiate(inverse_map, phi, name="inverse_map")
     if jacobian.shape[0] != old.size:
         raise LayoutError(f"inverse_map must return the {old.size} old parameters {old}; got {jacobian.shape[0]} values.")
@@ -75,7 +74,7 @@ def _by_expressions(old: Parameters, new: Any, inverse_map: Mapping[Any, Any], *
     if family(like) == "sympy":
         return Change(Parameters.of(names), at(jacobian), values, old_point, _substitution(old_point))
     numbers = as_float64(at(jacobian), verb="reparametrize")
-    return Change(Parameters.of(names), like.new_tensor(numbers) if family(like) == "torch" else numbers, values, old_point)
+    return Change(Parameters.of(names), alike(numbers, like), values, old_point)
 
 
 def _substitution(by_name: Mapping[str, Any]) -> Callable[[Array], Array]:

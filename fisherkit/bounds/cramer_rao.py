@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import jacobians
-from ..arrays import Array, as_entries, eye, family, is_expression, public, same_family, square_root
+from ..arrays import Array, alike, as_entries, eye, family, is_expression, public, same_family, square_root
 from ..errors import LayoutError, SingularInformationError
 from ..information import FisherInformation
 
@@ -124,8 +124,7 @@ def _derivative(information: FisherInformation, of: Any, entries: Array) -> Arra
     if information.point is None:
         raise LayoutError("of= is a callable, so the information must know its point: FisherInformation(..., point={...}).")
     values = as_entries([information.point[label] for label in information.parameters.labels], name="F.point")
-    point = entries.new_tensor(values) if family(entries) == "torch" else values
-    return jacobians.differentiate(of, point, name="of")
+    return jacobians.differentiate(of, alike(values, entries), name="of")
 
 
 def _derivative_of_expressions(information: FisherInformation, of: Any, entries: Array) -> Array:
@@ -138,24 +137,33 @@ def _derivative_of_expressions(information: FisherInformation, of: Any, entries:
     used = {str(s): s for function in functions for s in function.free_symbols}
     symbols = [used.get(label, sympy.Symbol(label)) for label in information.parameters.labels]
     jacobian = as_entries(sympy.Matrix(functions).jacobian(symbols))
-    if family(entries) == "sympy" or not any(value.free_symbols for value in jacobian.flat):
-        return jacobian if family(entries) == "sympy" else jacobian.astype(float)
+    if family(entries) == "sympy":
+        return jacobian
+    if not any(value.free_symbols for value in jacobian.flat):
+        return alike(jacobian.astype(float), entries)
     if information.point is None:
         raise LayoutError(f"of={of} depends on the parameters, so the information must know its point.")
     at = {s: information.point[str(s)] for s in symbols if str(s) in used}
-    return as_entries([[float(value.subs(at)) for value in row] for row in jacobian])
+    return alike(as_entries([[float(value.subs(at)) for value in row] for row in jacobian]), entries)
 
 
 def _without_null(information: FisherInformation, gradient: Array, error: SingularInformationError) -> FisherInformation:
     """The information with its null directions filled in: allowed where g does not vary along them."""
-    labels = information.parameters.labels
-    filled = information.dense()
+    matrix = filled = as_entries(information.dense())
     for direction in error.null_directions:
-        null = as_entries([direction.get(label, 0.0) for label in labels])
-        gradient, null = same_family(gradient, null, verb="cramer_rao_bound")
-        change = gradient @ null
-        size = abs(gradient).max() if family(gradient) != "sympy" else 1
-        if any(value != 0 if is_expression(value) else abs(value) > 1e-6 * size for value in change):
+        null = as_entries([direction.get(label, 0.0) for label in information.parameters.labels])
+        gradient, null = same_family(gradient, alike(null, matrix), verb="cramer_rao_bound")
+        change, sizes = gradient @ null, abs(gradient) @ abs(null)  # compared in no parameter's units
+        if any(v != 0 if is_expression(v) else abs(v) > 1e-6 * size for v, size in zip(change, sizes, strict=True)):
             raise error
-        filled = filled + public(null[:, None] @ null[None, :])
-    return FisherInformation(filled, parameters=information.parameters)
+        filled = filled + _in_units_of(matrix, null)
+    return FisherInformation(public(filled), parameters=information.parameters)
+
+
+def _in_units_of(matrix: Array, null: Array) -> Array:
+    """(D n)(D n)' / n' D n, with D the matrix's diagonal: as large as the matrix, whatever the units."""
+    if family(matrix) != "sympy":
+        d = matrix.diagonal()
+        d = d + (d == 0)
+        null = d * null / (null @ (d * null)) ** 0.5
+    return null[:, None] @ null[None, :]

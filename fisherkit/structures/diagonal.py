@@ -13,6 +13,8 @@ from ..parameters import Parameters, concatenate
 from .base import Leaves, Structure
 from .inversion import refuse_negative, singular
 
+MOST_NAMED = 1000  # null directions that an error carries
+
 
 @final
 class Diagonal(Structure):
@@ -96,17 +98,17 @@ class Diagonal(Structure):
 
     def _refuse_zeros(self, leaves: Leaves) -> None:
         """A zero is a parameter without information: there is no inverse."""
-        xp = array_namespace(*leaves)
+        start = 0
+        directions: list[dict[str, Any]] = []
         for name, leaf in zip(self.parameters.names, leaves, strict=True):
-            own = self.parameters.select((name,))
             if family(leaf) != "sympy":
-                refuse_negative(leaf, own)
+                refuse_negative(leaf, self.parameters.select((name,)))
             zeros = np.array([v.is_zero is True for v in leaf]) if family(leaf) == "sympy" else leaf == 0
-            if bool(xp.any(zeros)):
-                first = int(xp.nonzero(zeros)[0][0])
-                null = np.zeros((1, own.size))
-                null[0, first] = 1
-                raise singular(null, own)
+            positions = array_namespace(zeros).nonzero(zeros)[0][: MOST_NAMED - len(directions)]
+            directions += [{self.parameters.label(start + int(k)): 1.0} for k in positions]
+            start += len(leaf)
+        if directions:
+            raise singular(directions, self.parameters)
 
 
 def _column(leaf: Array, v: Array) -> Array:

@@ -8,6 +8,7 @@ their rank is read at a random point.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,8 +49,7 @@ class _ScaledEigh:
             )
         rank = int((self.values > tolerance).sum())
         if rank < p:
-            null = self.vectors[:, : p - rank] / self.root[:, None]
-            raise singular(np.asarray(null.tolist()).T, parameters)
+            raise singular(_named(self.vectors[:, : p - rank], self.root, parameters), parameters)
 
     def solve(self, b: Array) -> Array:
         root = self.root if b.ndim == 1 else self.root[:, None]
@@ -76,8 +76,7 @@ class _Exact:
 
         self.matrix = sympy.Matrix(matrix.tolist())
         if _generic_rank(matrix) < len(matrix):
-            basis = self.matrix.nullspace(simplify=True) if not is_numeric(matrix) else _numeric_null(matrix)
-            raise singular(np.array([list(vector) for vector in basis], dtype=object), parameters)
+            raise singular(_exact_null(self.matrix, matrix, parameters), parameters)
 
     def solve(self, b: Array) -> Array:
         columns = b.reshape(len(b), -1)
@@ -115,9 +114,8 @@ def refuse_negative(diagonal: Array, parameters: Parameters) -> None:
         )
 
 
-def singular(null: np.ndarray, parameters: Parameters) -> SingularInformationError:
-    """The error that names each row of ``null`` in the parameters' names."""
-    directions = [_named(row, parameters) for row in null]
+def singular(directions: Sequence[Mapping[str, Any]], parameters: Parameters) -> SingularInformationError:
+    """The error that tells the first of these directions without information, and carries them all."""
     told = "; ".join(" ".join(f"{_signed(c)} {label}" for label, c in d.items()) for d in directions[:3])
     more = f" and {len(directions) - 3} more" if len(directions) > 3 else ""
     return SingularInformationError(
@@ -127,16 +125,18 @@ def singular(null: np.ndarray, parameters: Parameters) -> SingularInformationErr
     )
 
 
-def _named(row: np.ndarray, parameters: Parameters) -> dict[str, object]:
-    """Coefficients relative to the largest, small ones left out."""
-    if row.dtype == object:
-        return {parameters.label(i): value for i, value in enumerate(row) if value != 0}
-    row = row / row[np.abs(row).argmax()]
-    return {parameters.label(i): float(value) for i, value in enumerate(row) if abs(value) > 1e-6}
+def _named(null: Array, root: Array, parameters: Parameters) -> list[dict[str, Any]]:
+    """Columns as coefficients relative to the largest. What is rounding is seen in scaled units, before they are divided."""
+    directions = []
+    for scaled in np.asarray(null.tolist()).T:
+        column = np.where(abs(scaled) > 1e-6 * abs(scaled).max(), scaled, 0.0) / np.asarray(root.tolist())
+        column = column / column[abs(column).argmax()]
+        directions.append({parameters.label(i): float(value) for i, value in enumerate(column) if value != 0})
+    return directions
 
 
-def _signed(value: object) -> str:
-    return f"{value:+.3g}" if isinstance(value, float) else f"+({value})"
+def _signed(value: Any) -> str:
+    return f"{float(value):+.3g}" if isinstance(value, float) or value.is_number else f"+({value})"
 
 
 def _generic_rank(matrix: np.ndarray) -> int:
@@ -158,10 +158,12 @@ def _generic_rank(matrix: np.ndarray) -> int:
         return sum(abs(value) > tolerance for value in values)
 
 
-def _numeric_null(matrix: np.ndarray) -> list[np.ndarray]:
-    values, vectors = np.linalg.eigh(matrix.astype(float))
-    missing = max(1, len(matrix) - _generic_rank(matrix))
-    return [vectors[:, i] for i in np.abs(values).argsort()[:missing]]
+def _exact_null(exact: Any, matrix: np.ndarray, parameters: Parameters) -> list[dict[str, Any]]:
+    if is_numeric(matrix):
+        root, _, vectors = scaled_eigh(matrix.astype(float), parameters)
+        return _named(vectors[:, : len(matrix) - _generic_rank(matrix)], root, parameters)
+    columns = exact.nullspace(simplify=True)
+    return [{parameters.label(i): value for i, value in enumerate(column) if value != 0} for column in columns]
 
 
 def _random_point(matrix: np.ndarray) -> dict[Any, Any]:

@@ -1,11 +1,14 @@
 """The Cramer-Rao bound, numeric and symbolic, of functions and with bias."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import sympy as sp
 from scipy import stats
 
 import fisherkit as fk
+from tests.families import FAMILIES
 
 MU, SIGMA, N = sp.Symbol("mu", real=True), sp.Symbol("sigma", positive=True), sp.Symbol("n", positive=True)
 NORMAL = fk.FisherInformation(sp.diag(SIGMA**-2, 2 * SIGMA**-2), parameters=(MU, SIGMA))
@@ -34,6 +37,8 @@ def test_tensors_are_differentiated_by_torch() -> None:
     bound = fk.cramer_rao_bound(F, of=lambda t: torch.stack([t[0] / t[1], torch.log(t[1])]))
     assert isinstance(bound.covariance, torch.Tensor)
     np.testing.assert_allclose(bound.covariance.diagonal(), [1.125, 2.0 / 4], rtol=1e-12)
+    by_formula = fk.cramer_rao_bound(F, of=[MU / SIGMA, sp.log(SIGMA)])
+    np.testing.assert_allclose(by_formula.covariance, bound.covariance, rtol=1e-12)
 
 
 def test_bias_gradient_adds_to_the_gradient() -> None:
@@ -70,3 +75,15 @@ def test_shapes_and_points_that_are_missing() -> None:
             fk.cramer_rao_bound(nowhere, of=of)
     with pytest.raises(fk.errors.LayoutError, match="of= must be a callable"):
         fk.cramer_rao_bound(NUMBERS, of="mu")
+
+
+@pytest.mark.parametrize("make", FAMILIES[:2])
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
+def test_units_do_not_hide_what_varies_along_a_null_direction(unit: float, make: Callable[[object], object]) -> None:
+    v = np.array([unit, 1.0])
+    F = fk.FisherInformation(make(np.outer(v, v)), parameters=("a", "b"), point={"a": 1.0, "b": 2.0})
+    a, b = sp.symbols("a b")
+    assert float(fk.cramer_rao_bound(F, of=unit * a + b).covariance[0, 0]) == pytest.approx(1.0)
+    for of in (lambda t: t[0], lambda t: t[1]):
+        with pytest.raises(fk.errors.SingularInformationError):
+            fk.cramer_rao_bound(F, of=of)
