@@ -32,7 +32,6 @@ class Network:
             id(p): nn.Parameter(given[id(p)].detach() if id(p) in given else p.detach(), requires_grad=False)
             for p in by_name.values()
         }
-        memo.update((id(buffer), buffer.detach().clone()) for buffer in module.buffers())
         self.module = copy.deepcopy(module, memo)
         own = dict(self.module.named_parameters(remove_duplicate=False))
         self.values = {name: own[name] for name in values}
