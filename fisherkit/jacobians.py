@@ -110,7 +110,8 @@ def differentiate(function: Callable[[Any], Any], point: Array, *, name: str) ->
         return as_entries(jacobian.reshape(-1, point.shape[0]), name=f"the Jacobian of {name}")
     from scipy.differentiate import jacobian as numeric
 
-    width = np.atleast_1d(np.asarray(function(point), dtype=float)).shape
+    with np.errstate(all="ignore"):
+        width = np.atleast_1d(np.asarray(function(point), dtype=float)).shape
 
     def columns(x: np.ndarray) -> np.ndarray:
         flat = x.reshape(len(point), -1)

@@ -52,6 +52,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
     source = _checked(path)
     if not stat.S_ISREG(os.stat(source).st_mode):
         raise StorageError(f"{source} is not a regular file.")
+    source.open("rb").close()  # what the system refuses is told as it is
     with damage(source):
         numbers, text = _read_npz(source) if source.suffix == ".npz" else _read_safetensors(source)
         content = json.loads(text)
@@ -68,7 +69,7 @@ def damage(path: str | os.PathLike[str]) -> Iterator[None]:
     """Whatever goes wrong while reading is told as a damaged file."""
     try:
         yield
-    except (FisherkitError, OSError):
+    except FisherkitError:
         raise
     except Exception as error:
         raise StorageError(f"{path} was not written by fisherkit, or is damaged: {type(error).__name__}: {error}.") from error
