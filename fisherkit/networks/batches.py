@@ -24,6 +24,8 @@ def of_inputs(inputs: Any, device: torch.device, size: int = BATCH) -> Iterator[
         yield from _cut(_inputs(inputs), device, size)
         return
     for item in _loader(inputs, "inputs"):
+        if isinstance(item, (tuple, list)) and len(item) not in (1, 2):
+            raise LayoutError(f"a loader for inputs= must yield inputs, or pairs (inputs, labels); got {_told(item)}.")
         x = item[0] if isinstance(item, (tuple, list)) else item
         yield _moved(_inputs(x), device)
 
@@ -50,7 +52,7 @@ def of_pairs(data: Any, device: torch.device, size: int = BATCH) -> Iterator[tup
     for item in _loader(data, "data"):
         if not (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[1], Tensor)):
             raise DataError(f"a loader for data= must yield pairs (inputs, labels) of tensors; got {_told(item)}.")
-        yield _moved(_inputs(item[0]), device), item[1].to(device)
+        yield _moved(_inputs(item[0]), device), normal(item[1].to(device))
 
 
 def _inputs(value: Any) -> Inputs:
@@ -71,7 +73,12 @@ def _cut(parts: Inputs, device: torch.device, size: int) -> Iterator[Inputs]:
 
 
 def _moved(parts: Inputs, device: torch.device) -> Inputs:
-    return tuple(part.to(device) for part in parts)
+    return tuple(normal(part.to(device)) for part in parts)
+
+
+def normal(part: Tensor) -> Tensor:
+    """A tensor of inference mode cannot be saved for a gradient; its copy can."""
+    return part.clone() if part.is_inference() else part
 
 
 def _is_tensors(value: Any) -> bool:

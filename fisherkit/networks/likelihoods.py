@@ -90,7 +90,8 @@ class Categorical(Likelihood):
         return torch.log_softmax(output, dim=1).gather(1, labels[:, None])[:, 0]
 
     def score(self, output: Tensor, labels: Tensor) -> Tensor:
-        return torch.nn.functional.one_hot(labels, output.shape[1]).to(output.dtype) - torch.softmax(output, dim=1)
+        others = torch.softmax(output, dim=1).scatter(1, labels[:, None], 0)
+        return (-others).scatter(1, labels[:, None], others.sum(dim=1, keepdim=True))  # 1 - p without cancellation
 
     def root(self, output: Tensor) -> Sequence[Tensor]:
         """Column k is sqrt(p_k) (e_k - p): enumerating labels."""
@@ -123,7 +124,7 @@ class Bernoulli(Likelihood):
         return _per_example(-torch.nn.functional.binary_cross_entropy_with_logits(output, labels, reduction="none"))
 
     def score(self, output: Tensor, labels: Tensor) -> Tensor:
-        return labels - torch.sigmoid(output)
+        return labels * torch.sigmoid(-output) - (1 - labels) * torch.sigmoid(output)  # 1 - p without cancellation
 
     def root(self, output: Tensor) -> Sequence[Tensor]:
         deviation = (torch.sigmoid(output) * torch.sigmoid(-output)).sqrt()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,17 +19,17 @@ from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
 from ..structures.base import Structure
-from ..structures.dense import Dense
-from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut, average
 from . import batches
+from .kept import Kept, KeptDense, kept_as
 from .layers import Linear, trusted
 from .likelihoods import Likelihood, as_likelihood
-from .network import Inputs, Network, check_finite, check_passes, check_state, differentiable, unwrap
+from .network import Inputs, Network, check_finite, check_passes, check_state, differentiable, undisturbed, unwrap
 from .sums import Batch
 
 GROUPS = 20
 REPLICATE_ENTRIES = 2**25  # leave-one-out replicates above this many numbers are not kept unless asked for
+HESSIAN_ROWS = 64  # taken at a time: each holds a backward pass
 TRIAL = 3  # examples on which a network is tried before it is trusted
 
 Cell = tuple[int, int]  # stratum of inputs, group of draws
@@ -83,56 +83,68 @@ class Model(model.Model):
 
     # -- the verbs
 
+    @undisturbed
     def score(self, theta: Theta = None, *, data: Any = None) -> dict[str, Tensor]:
         parts: dict[str, list[Tensor]] = {}
         for batch, labels in self._labelled(theta, data):
+            entries = self.parameters.size * (batch.start + len(batch))
+            check_budget(entries, what="a score per example", cheaper="fk.empirical_information sums them instead.")
             for name, value in batch.scores(self.likelihood.score(batch.output, labels)).items():
                 parts.setdefault(name, []).append(value)
         return {name: torch.cat(chunks) for name, chunks in parts.items()}
 
+    @undisturbed
     def expected_information(
         self, theta: Theta = None, *, inputs: Any = None, method: Method | None = None, structure: str = "diagonal"
     ) -> FisherInformation:
         method = method or Exact()
         require(method, (Exact, MonteCarlo), what="a network")
-        kept = _Kept(self.parameters, structure, self._device)
-        provenance = Provenance(kind="expected", method=method)
+        kind = kept_as(structure)
         if isinstance(method, MonteCarlo):
-            mean, errors = self._monte_carlo(theta, inputs, method, kept)
+            mean, errors = self._monte_carlo(theta, inputs, method, kind)
             method = method if errors else replace(method, groups=0)
             return FisherInformation.of(mean, Provenance(kind="expected", method=method), errors)
-        sums, count = kept.zero(), 0
-        for batch in self._batches(theta, batches.of_inputs(inputs, self._device)):
-            kept.add(sums, kept.of(batch, self.likelihood.root(batch.output)))
-            count += len(batch.output)
-        return FisherInformation.of(kept.stored([s / count for s in sums]), provenance)
+        kept, count = self._kept(kind), 0
+        for batch in self._batches(theta, batches.of_inputs(inputs, self.device)):
+            kept.add(batch, self.likelihood.root(batch.output))
+            count += len(batch)
+        mean = kind.structure([s.div_(count) for s in kept.arrays()], self.parameters)
+        return FisherInformation.of(mean, Provenance(kind="expected", method=method))
 
+    @undisturbed
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
-        kept = _Kept(self.parameters, structure, self._device)
-        sums, count = kept.zero(), 0
+        kind = kept_as(structure)
+        kept, count = self._kept(kind), 0
         for batch, labels in self._labelled(theta, data):
-            kept.add(sums, kept.of(batch, [self.likelihood.score(batch.output, labels)]))
-            count += len(labels)
-        return FisherInformation.of(kept.stored(sums), Provenance(kind="empirical", n=count))
+            kept.add(batch, [self.likelihood.score(batch.output, labels)])
+            count += len(batch)
+        stored = kind.structure(kept.arrays(), self.parameters)
+        return FisherInformation.of(stored, Provenance(kind="empirical", n=count))
 
+    @undisturbed
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         """The Hessian, (p, p) at once: for networks of a few thousand parameters."""
-        kept = _Kept(self.parameters, "dense", self._device)
-        total, count = kept.zero()[0], 0
+        kind, p = kept_as(structure), self.parameters.size
+        cheaper = "fk.expected_information(..., structure='diagonal') needs p numbers, but is another information."
+        check_budget(3 * p * p, what=f"the {p} x {p} Hessian", cheaper=cheaper)
+        total, count = torch.zeros(p, p, dtype=torch.float64, device=self.device), 0
         for batch, labels in self._labelled(theta, data):
-            total = total - _hessian(batch, labels, self.likelihood)
-            count += len(labels)
-        provenance = Provenance(kind="observed", n=count)
-        if structure == "diagonal":
-            leaves = torch.split(total.diagonal(), list(self.parameters.sizes))
-            return FisherInformation.of(Diagonal(leaves, self.parameters), provenance)
-        return FisherInformation.of(kept.stored([(total + total.T) / 2]), provenance)
+            total -= _hessian(batch, labels, self.likelihood)
+            count += len(batch)
+        total = (total + total.T) / 2
+        arrays = [total] if kind is KeptDense else list(torch.split(total.diagonal().clone(), list(self.parameters.sizes)))
+        return FisherInformation.of(kind.structure(arrays, self.parameters), Provenance(kind="observed", n=count))
 
     # -- passes over the data
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Where the parameters are; inputs and labels are moved there."""
         return next(iter(self.tensors.values())).device
+
+    def _kept(self, kind: type[Kept], sums: int = 1) -> Kept:
+        kind.check(self.parameters, sums)
+        return kind(self.parameters, self.device)
 
     def _batches(self, theta: Theta, source: Iterable[Inputs]) -> Iterator[Batch]:
         """Each batch through a private view of the network, which the first few examples have tried."""
@@ -148,10 +160,11 @@ class Model(model.Model):
                 with torch.no_grad():
                     self.likelihood.check_output(check_passes(network, few))
                 layers = trusted(network, few)
-            batch = Batch(network, layers, inputs)
+            batch = Batch(network, layers, inputs, seen)
             check_finite(batch.output, seen)
             seen += len(inputs[0])
             yield batch
+            batch.release()
         if not seen:
             raise DataError("no examples: an information is a sum over at least one.")
 
@@ -161,7 +174,7 @@ class Model(model.Model):
         labels: list[Tensor] = []
 
         def inputs() -> Iterator[Inputs]:
-            for x, y in batches.of_pairs(data, self._device):
+            for x, y in batches.of_pairs(data, self.device):
                 labels.append(y)
                 yield x
 
@@ -183,23 +196,26 @@ class Model(model.Model):
 
     # -- Monte Carlo
 
-    def _monte_carlo(self, theta: Theta, inputs: Any, method: MonteCarlo, kept: _Kept) -> tuple[Structure, LeaveOneOut | None]:
+    def _monte_carlo(
+        self, theta: Theta, inputs: Any, method: MonteCarlo, kind: type[Kept]
+    ) -> tuple[Structure, LeaveOneOut | None]:
         """Sums per cell: strata of inputs, and within them groups of draws (or of inputs, where there is one draw)."""
         rng = np.random.default_rng(seed_sequence(method.rng))
-        plan = _Plan(method, kept.entries)
-        sums: dict[Cell, list[Tensor]] = {}
+        plan = _Plan(method, kind.entries(self.parameters))
+        sums: dict[Cell, Kept] = {}
         counts: dict[Cell, int] = {}
-        pieces = batches.cut_first(batches.of_inputs(inputs, self._device, plan.batch_size(inputs)), plan.strata)
+        pieces = batches.cut_first(batches.of_inputs(inputs, self.device, plan.batch_size(inputs)), plan.strata)
         for index, batch in enumerate(self._batches(theta, pieces)):
             output = batch.output
             labels = self.likelihood.sample(output, method.n, rng)
             vectors = [self.likelihood.score(output, y) for y in labels]
             for cell, draws in plan.cells(index):
                 if cell not in sums:
-                    sums[cell] = kept.zero()
-                kept.add(sums[cell], kept.of(batch, vectors[draws]))
+                    sums[cell] = self._kept(kind, plan.numbers)
+                sums[cell].add(batch, vectors[draws])
                 counts[cell] = counts.get(cell, 0) + len(output) * len(vectors[draws])
-        return _averaged(sums, counts, kept, keep=plan.keep)
+        arrays = {cell: kept.arrays() for cell, kept in sums.items()}
+        return _averaged(arrays, counts, lambda found: kind.structure(found, self.parameters), keep=plan.keep)
 
 
 class _Plan:
@@ -212,6 +228,7 @@ class _Plan:
         self.draws = min(method.n, groups)
         self.strata = max(1, groups // self.draws)
         self.n = method.n
+        self.numbers = 2 * groups if self.keep else 1  # the sums, and as many replicates
 
     def batch_size(self, inputs: Any) -> int:
         """Small enough that every stratum gets a batch, where the number of inputs is known."""
@@ -227,49 +244,18 @@ class _Plan:
 
 
 def _averaged(
-    sums: dict[Cell, list[Tensor]], counts: dict[Cell, int], kept: _Kept, *, keep: bool
+    sums: dict[Cell, list[Tensor]], counts: dict[Cell, int], stored: Callable[[list[Tensor]], Structure], *, keep: bool
 ) -> tuple[Structure, LeaveOneOut | None]:
     cells = sorted(sums)
     strata = sorted({s for s, _ in cells})
     grouped = [[cell for cell in cells if cell[0] == s] for s in strata]
     sizes = [[counts[cell] for cell in group] for group in grouped]
     parts = [average([[sums[cell][i] for cell in group] for group in grouped], sizes) for i in range(len(sums[cells[0]]))]
-    mean, weights = kept.stored([part[0] for part in parts]), parts[0][2]
+    mean, weights = stored([part[0] for part in parts]), parts[0][2]
     if not keep or not weights:
         return mean, None
-    replicates = tuple(kept.stored([part[1][r] for part in parts if part[1]]) for r in range(len(weights)))
+    replicates = tuple(stored([part[1][r] for part in parts if part[1]]) for r in range(len(weights)))
     return mean, LeaveOneOut(replicates, weights)
-
-
-class _Kept:
-    """What is kept of the outer products: a list of arrays, one per tensor for a diagonal, one matrix for a dense."""
-
-    def __init__(self, parameters: Parameters, structure: str, device: torch.device) -> None:
-        makers: dict[str, Callable[[Batch, Sequence[Tensor]], list[Tensor]]] = {
-            "diagonal": lambda batch, c: [v.reshape(-1) for v in batch.squares(c).values()],
-            "dense": lambda batch, c: [batch.products(c)],
-        }
-        if structure not in makers:
-            raise MethodError(f"a network keeps structure={' or '.join(map(repr, makers))}; got {structure!r}.")
-        self.parameters, self.structure, self.device = parameters, structure, device
-        self.of = makers[structure]
-        p = parameters.size
-        self.entries = p if structure == "diagonal" else p * p
-        if structure == "dense":
-            check_budget(2 * p * p, what=f"the dense {p} x {p} information", cheaper="structure='diagonal' needs p numbers.")
-
-    def zero(self) -> list[Tensor]:
-        p = self.parameters.size
-        shapes = [(size,) for size in self.parameters.sizes] if self.structure == "diagonal" else [(p, p)]
-        return [torch.zeros(shape, dtype=torch.float64, device=self.device) for shape in shapes]
-
-    def add(self, total: list[Tensor], part: list[Tensor]) -> None:
-        """In place, in float64 whatever the network's dtype."""
-        for t, v in zip(total, part, strict=True):
-            t += v
-
-    def stored(self, arrays: list[Tensor]) -> Structure:
-        return Diagonal(arrays, self.parameters) if self.structure == "diagonal" else Dense(arrays[0], self.parameters)
 
 
 def _hessian(batch: Batch, labels: Tensor, likelihood: Likelihood) -> Tensor:
@@ -282,5 +268,12 @@ def _hessian(batch: Batch, labels: Tensor, likelihood: Likelihood) -> Tensor:
         output = torch.func.functional_call(network.module, dict(zip(names, parts, strict=True)), batch.inputs)
         return likelihood.log_prob(output, labels).sum()
 
-    hessian: Tensor = torch.func.jacrev(torch.func.grad(total))(torch.cat([v.reshape(-1) for v in values]))
+    point = torch.cat([v.reshape(-1) for v in values])
+    try:
+        hessian: Tensor = torch.func.jacrev(torch.func.grad(total), chunk_size=HESSIAN_ROWS)(point)
+    except (RuntimeError, NotImplementedError) as error:
+        raise MethodError(
+            f"torch.func cannot take the Hessian of this network: {error}. fk.expected_information and "
+            "fk.empirical_information take any network."
+        ) from error
     return hessian.double()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from ..errors import DataError, LayoutError, NetworkStateError
 
 Inputs = tuple[Tensor, ...]
+Result = TypeVar("Result")
 
 
 class Network:
@@ -32,6 +35,7 @@ class Network:
             id(p): nn.Parameter(given[id(p)].detach() if id(p) in given else p.detach(), requires_grad=False)
             for p in by_name.values()
         }
+        memo.update((id(kept), kept.detach()) for kept in _activations(module))  # deepcopy refuses them
         self.module = copy.deepcopy(module, memo)
         own = dict(self.module.named_parameters(remove_duplicate=False))
         self.values = {name: own[name] for name in values}
@@ -59,7 +63,7 @@ class Network:
             return (output[0] * cotangent).sum()
 
         values = {name: self.values[name].detach() for name in names}
-        with warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings():  # of the other parameters; torch.func.grad has its own
             warnings.filterwarnings("ignore", message=".*not yet implemented the batching rule")  # slower, not wrong
             gradients: dict[str, Tensor] = torch.vmap(torch.func.grad(inner), in_dims=(None, 0, 0))(values, inputs, cotangents)
         return gradients
@@ -70,9 +74,40 @@ class Network:
         for i, cotangent in enumerate(cotangents):
             output = torch.func.functional_call(self.module, values, tuple(x[i : i + 1] for x in inputs))
             total = (output[0] * cotangent).sum()
+            if not total.requires_grad:
+                rows.append([torch.zeros_like(value) for value in values.values()])
+                continue
             gradients = torch.autograd.grad(total, list(values.values()), allow_unused=True, materialize_grads=True)
-            rows.append(gradients)
+            rows.append([g.to_dense() for g in gradients])
         return {name: torch.stack(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def undisturbed(verb: Callable[..., Result]) -> Callable[..., Result]:
+    """A verb of a model, the same in any context of the caller's, who finds the random state as it was.
+
+    Neither ``no_grad``, inference mode nor autocast reaches inside; loaders that shuffle draw from a forked state.
+    """
+
+    @wraps(verb)
+    def alone(self: Any, *arguments: Any, **keywords: Any) -> Result:
+        device: torch.device = self.device
+        devices = [device] if device.type == "cuda" else []
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+            torch.random.fork_rng(devices=devices),
+        ):
+            return verb(self, *arguments, **keywords)
+
+    return alone
+
+
+def _activations(module: nn.Module) -> Iterator[Tensor]:
+    """Tensors with a history that a module has kept, as an attribute or inside one."""
+    for part in module.modules():
+        own = [value for name, value in vars(part).items() if name not in ("_parameters", "_buffers", "_modules")]
+        yield from (leaf for leaf in tree_leaves(own) if isinstance(leaf, Tensor) and not leaf.is_leaf)
 
 
 def check_state(module: nn.Module) -> None:
@@ -92,8 +127,9 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
     try:
         output = network(inputs)
     except (TypeError, RuntimeError, IndexError) as error:
+        found = ", ".join(f"{tuple(x.shape)} {x.dtype}" for x in inputs)
         raise LayoutError(
-            f"the network cannot take these inputs, tensors of {', '.join(f'{tuple(x.shape)} {x.dtype}' for x in inputs)}: {error}. "
+            f"the network cannot take these inputs, tensors of {found}: {error}. "
             "inputs= holds the network's own arguments; labels belong to data=(inputs, labels)."
         ) from error
     if output.ndim == 0 or len(output) != len(inputs[0]):
@@ -101,9 +137,11 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
             f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape "
             f"{tuple(output.shape)}."
         )
+    if all(_draws(network, inputs) for _ in range(3)):  # thrice: another thread may draw in between
+        raise NetworkStateError("the network draws random numbers (dropout?), so scores are random: call module.eval().")
     tolerance = 1e3 * torch.finfo(output.dtype).eps * float(output.abs().max())
     if not torch.allclose(network(inputs), output, rtol=0, atol=tolerance, equal_nan=True):
-        raise NetworkStateError("two passes over the same examples differ: the network is random. Call module.eval().")
+        raise NetworkStateError("two passes over the same examples differ, so their scores are not defined: call module.eval().")
     alone = network(tuple(x[:1] for x in inputs))
     if not torch.allclose(alone[0], output[0], rtol=0, atol=tolerance, equal_nan=True):
         raise NetworkStateError(
@@ -111,6 +149,18 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
             "use running statistics or call module.eval()."
         )
     return output
+
+
+def _draws(network: Network, inputs: Inputs) -> bool:
+    """Whether a pass moves the random state."""
+    before = _random_state(network.device)
+    network(inputs)
+    return not torch.equal(before, _random_state(network.device))
+
+
+def _random_state(device: torch.device) -> Tensor:
+    state: Tensor = torch.random.get_rng_state()
+    return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
 
 
 def check_finite(output: Tensor, start: int) -> None:

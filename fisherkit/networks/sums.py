@@ -7,71 +7,102 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .layers import Forward, Linear, add
+from ..errors import DataError
+from .layers import Forward, Linear, add_to
 from .network import Inputs, Network
 
 ENTRIES = 2**24  # of per-example gradients held at a time: 128 MiB in float64
 
 
 class Batch:
-    """One batch: a forward pass, and the per-example gradients that follow from output-space vectors."""
+    """One batch: a forward pass, and the per-example gradients that follow from output-space vectors.
 
-    def __init__(self, network: Network, layers: list[Linear], inputs: Inputs) -> None:
-        self.network, self.inputs = network, inputs
+    Parameters
+    ----------
+    network, layers, inputs
+        ``layers`` take the quick way in this batch where its graph allows it; all other parameters the general one.
+    start : int
+        The number of the first example, for messages.
+    """
+
+    def __init__(self, network: Network, layers: list[Linear], inputs: Inputs, start: int = 0) -> None:
+        self.network, self.inputs, self.start = network, inputs, start
         self.forward = Forward(network, layers, inputs)
         quick = {name for linear in self.forward.layers for name in linear.names}
         self.rest = [name for name in network.values if name not in quick]
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def release(self) -> None:
+        """Let go of the graph: two of them at once would double the memory."""
+        del self.forward
 
     @property
     def output(self) -> Tensor:
         return self.forward.output.detach()
 
-    def squares(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor]:
-        """sum_nk (J_n' c_nk)^2 for each parameter, of this one batch, over K vectors c of shape (b, ...)."""
-        total = add([*self._linear_squares(cotangents), *self._rest_squares(cotangents)])
-        return {name: total[name] for name in self.network.values}
-
-    def _linear_squares(self, cotangents: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
-        layers, inputs = self.forward.layers, self.forward.x
-        squared: list[Tensor | float] = [0.0] * len(layers)
-        for cotangent in cotangents:
-            for i, g in enumerate(self.forward.gradients(cotangent)):
-                if inputs[i].ndim > 2:
-                    yield layers[i].squares_by_example(_single(inputs[i]), _single(g))
-                else:
-                    squared[i] = squared[i] + _single(g) ** 2
-        for linear, x, total in zip(layers, inputs, squared, strict=True):
-            if isinstance(total, Tensor):
-                yield linear.squares(_single(x), total)
-            elif x.ndim <= 2:  # the output does not depend on the layer
-                yield {name: torch.zeros_like(self.network.values[name]) for name in linear.names}
-
-    def _rest_squares(self, cotangents: Sequence[Tensor]) -> Iterator[dict[str, Tensor]]:
+    def add_squares(self, cotangents: Sequence[Tensor], total: dict[str, Tensor]) -> None:
+        """Add sum_nk (J_n' c_nk)^2 for each parameter, over K vectors c of shape (b, ...)."""
+        self._add_linear_squares(cotangents, total)
         for rows in self._chunks(self.rest, 1):
             for cotangent in cotangents:
                 gradients = self.network.vjp(self.rest, tuple(x[rows] for x in self.inputs), cotangent[rows])
-                yield {name: (g.double() ** 2).sum(dim=0) for name, g in gradients.items()}
+                for name, g in gradients.items():
+                    add_to(total, name, (g.double() ** 2).sum(dim=0))
+        largest = [value.max().double() for value in total.values() if value.numel()]
+        if not bool(torch.isfinite(torch.stack(largest)).all()):
+            self._refuse(cotangents)
 
-    def products(self, cotangents: Sequence[Tensor]) -> Tensor:
-        """sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk, (p, p) in float64."""
-        names = list(self.network.values)
-        p = sum(v.numel() for v in self.network.values.values())
-        total = torch.zeros(p, p, dtype=torch.float64, device=self.network.device)
-        linear = [self._linear_gradients(c) for c in cotangents]
-        for rows in self._chunks(names, len(cotangents)):
-            flat = [self._flat(part, c, rows) for part, c in zip(linear, cotangents, strict=True)]
-            v = torch.cat(flat)
-            total += v.T @ v
-        return total
+    def _add_linear_squares(self, cotangents: Sequence[Tensor], total: dict[str, Tensor]) -> None:
+        layers, inputs = self.forward.layers, [_single(x) for x in self.forward.x]
+        squared: dict[int, Tensor] = {}
+        for cotangent in cotangents:
+            for i, g in enumerate(map(_single, self.forward.gradients(cotangent))):
+                if inputs[i].ndim > 2:
+                    layers[i].add_squares_by_example(inputs[i], g, total)
+                elif i in squared:
+                    squared[i].addcmul_(g, g)
+                else:
+                    squared[i] = g**2
+        for i, summed in squared.items():
+            layers[i].add_squares(inputs[i], summed, total)
+
+    def add_products(self, cotangents: Sequence[Tensor], total: Tensor) -> None:
+        """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk to a (p, p) matrix in float64."""
+        step = max(1, ENTRIES // max(1, sum(g.numel() for g in self.forward.outputs)))
+        for k in range(0, len(cotangents), step):
+            self._add_products([cotangents[i] for i in range(k, min(k + step, len(cotangents)))], total)
+        if not bool(torch.isfinite(total.diagonal()).all()):
+            self._refuse(cotangents)
+
+    def _add_products(self, cotangents: list[Tensor], total: Tensor) -> None:
+        linear = [self.forward.gradients(c) for c in cotangents]
+        for rows in self._chunks(list(self.network.values), len(cotangents)):
+            v = torch.cat([self._flat(part, c, rows) for part, c in zip(linear, cotangents, strict=True)])
+            total.addmm_(v.T, v)
 
     def scores(self, cotangent: Tensor) -> dict[str, Tensor]:
-        """(b, *shape) per-example gradients in float64."""
+        """(b, *shape) per-example gradients in float64; refused where one is not finite."""
         parts: dict[str, list[Tensor]] = {name: [] for name in self.network.values}
-        linear = self._linear_gradients(cotangent)
+        linear = self.forward.gradients(cotangent)
+        first = self.start
         for rows in self._chunks(list(self.network.values), 1):
-            for name, g in self._rows(linear, cotangent, rows).items():
+            gradients = self._rows(linear, cotangent, rows)
+            _check_scores({name: gradients[name] for name in parts}, first)
+            first += len(next(iter(gradients.values())))
+            for name, g in gradients.items():
                 parts[name].append(g.double())
         return {name: torch.cat(chunks) for name, chunks in parts.items()}
+
+    def _refuse(self, cotangents: Sequence[Tensor]) -> None:
+        """Find the score that is not finite, and say whose it is."""
+        for cotangent in cotangents:
+            self.scores(cotangent)
+        raise DataError(
+            f"a squared score of examples {self.start} to {self.start + len(self) - 1} is not finite: it is beyond the range "
+            "of the network's dtype. Convert the network and the inputs with .double()."
+        )
 
     def _flat(self, linear: list[Tensor], cotangent: Tensor, rows: slice) -> Tensor:
         gradients = self._rows(linear, cotangent, rows)
@@ -86,16 +117,23 @@ class Batch:
             out |= self.network.vjp(self.rest, tuple(x[rows] for x in self.inputs), cotangent[rows])
         return out
 
-    def _linear_gradients(self, cotangent: Tensor) -> list[Tensor]:
-        found = self.forward.gradients(cotangent)
-        return found or [torch.zeros_like(linear.layer(x)) for linear, x in zip(self.forward.layers, self.forward.x, strict=True)]
-
     def _chunks(self, names: list[str], copies: int) -> Iterator[slice]:
         """As many examples at a time as the entries of their gradients allow."""
         p = sum(self.network.values[name].numel() for name in names)
         step = max(1, ENTRIES // max(1, p * copies))
         if p:
-            yield from (slice(i, i + step) for i in range(0, len(self.inputs[0]), step))
+            yield from (slice(i, i + step) for i in range(0, len(self), step))
+
+
+def _check_scores(scores: dict[str, Tensor], first: int) -> None:
+    for name, value in scores.items():
+        if len(bad := torch.nonzero(~torch.isfinite(value))):
+            example, *index = bad[0].tolist()
+            where = f"{name}[{','.join(map(str, index))}]" if index else name
+            raise DataError(
+                f"the score of example {first + example} is not finite at {where}: {float(value[tuple(bad[0])])}. The network is "
+                "not differentiable there, or its weights have diverged."
+            )
 
 
 def _single(v: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ def rows(module, inputs, log_probability):
         output = double((x.double() if x.is_floating_point() else x)[None])[0]
         for weight, value in log_probability(output):
             gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-            yield weight.item() if isinstance(weight, torch.Tensor) else weight, torch.cat([g.reshape(-1) for g in gradients])
+            flat_gradient = torch.cat([g.to_dense().reshape(-1) for g in gradients])
+            yield weight.item() if isinstance(weight, torch.Tensor) else weight, flat_gradient
 
 
 def categorical(output):

@@ -225,13 +225,22 @@ def test_hidden_randomness_and_coupling_are_refused() -> None:
         def forward(self, x):
             return super().forward(x) + torch.rand(())
 
+    class Counting(nn.Linear):
+        calls = 0
+
+        def forward(self, x):
+            type(self).calls += 1
+            return super().forward(x) + self.calls
+
     class Coupled(nn.Linear):
         def forward(self, x):
             z = super().forward(x)
             return z - z.mean(0)
 
-    with pytest.raises(fk.errors.NetworkStateError, match="two passes over the same examples differ"):
+    with pytest.raises(fk.errors.NetworkStateError, match="the network draws random numbers"):
         fk.expected_information(fk.networks.Model(Noisy(4, 3), "categorical"), inputs=X)
+    with pytest.raises(fk.errors.NetworkStateError, match="two passes over the same examples differ"):
+        fk.expected_information(fk.networks.Model(Counting(4, 3), "gaussian"), inputs=X)
     with pytest.raises(fk.errors.NetworkStateError, match="depends on the others in its batch"):
         fk.expected_information(fk.networks.Model(Coupled(4, 3), "categorical"), inputs=X)
 

@@ -1,0 +1,272 @@
+"""What only some batches, some callers or some callers' contexts do: right all the same, or refused in words."""
+
+import copy
+
+import pytest
+
+import fisherkit as fk
+
+torch = pytest.importorskip("torch")
+from tests.networks import brute_force  # noqa: E402 needs torch
+
+nn = torch.nn
+
+
+def data(*shape: int):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+X, Y = data(11, 4), torch.arange(11) % 3
+
+
+class Pair(nn.Module):
+    """Two linear layers; each case changes what happens between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(x)))
+
+
+class LateSecondUse(Pair):
+    """The first examples never reach the weight's second use."""
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(x))) + nn.functional.linear(torch.relu(x - 2), self.b.weight)
+
+
+class LateBranch(Pair):
+    """The second use is not even in the graph of the first examples."""
+
+    def forward(self, x):
+        z = super().forward(x)
+        return z + self.a.weight[0, :3] * (x[:, :1] > 2) if bool((x > 2).any()) else z
+
+
+class OnlyOtherUse(Pair):
+    """The layer's own call leads nowhere, the weight is used without it."""
+
+    def forward(self, x):
+        return super().forward(x).detach() + nn.functional.linear(torch.tanh(x), self.b.weight)
+
+
+class OwnFunction(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.save_for_backward(x, weight)
+        return x @ weight.T
+
+    @staticmethod
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        return g @ weight, g.T @ x
+
+
+class ThroughOwnFunction(Pair):
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(x))) + OwnFunction.apply(torch.sin(x), self.b.weight)
+
+
+class ByKeyword(Pair):
+    def forward(self, x):
+        return self.b(input=torch.tanh(self.a(input=x)))
+
+
+class Checkpointed(Pair):
+    def forward(self, x):
+        return self.b(torch.utils.checkpoint.checkpoint(lambda v: torch.tanh(self.a(v)), x, use_reentrant=False))
+
+
+class Detached(Pair):
+    def forward(self, x):
+        return self.b(torch.tanh(self.a(x)).detach())
+
+
+class Remembering(Pair):
+    """Keeps an activation, in an attribute and in a list."""
+
+    def forward(self, x):
+        self.last = self.a(x)
+        self.all = [self.last]
+        return self.b(torch.tanh(self.last))
+
+
+def hooked() -> nn.Module:
+    module = Pair()
+    module.a.register_forward_hook(lambda layer, inputs, a: 2 * a)
+    return module
+
+
+
+
+def spectral() -> nn.Module:
+    module = Pair()
+    module.a = nn.utils.parametrizations.weight_norm(module.a)
+    return module
+
+
+class SparseEmbedding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(7, 5, sparse=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.embed(x)).sum(1))
+
+
+def late():
+    """Negative first, large later."""
+    x = X.clone()
+    x[:3] = -1
+    x[5:] += 3
+    return x
+
+
+CASES = {
+    "a weight's second use, reached by later examples only": (LateSecondUse, late()),
+    "a second use behind a branch": (LateBranch, late()),
+    "only the use outside the call counts": (OnlyOtherUse, X),
+    "a use inside a custom autograd function": (ThroughOwnFunction, X),
+    "called by keyword": (ByKeyword, X),
+    "checkpointed": (Checkpointed, X),
+    "detached": (Detached, X),
+    "an activation kept": (Remembering, X),
+    "a hook that changes the output": (hooked, X),
+    "a weight behind a parametrization": (spectral, X),
+    "sparse embedding": (SparseEmbedding, torch.arange(33).reshape(11, 3) % 7),
+}
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "dense"])
+@pytest.mark.parametrize("name", CASES)
+def test_expected_information_is_the_definition(name: str, structure: str) -> None:
+    make, inputs = CASES[name]
+    module = make()
+    if isinstance(module, Remembering):
+        brute = brute_force.expected(make(), inputs)
+        module(inputs)
+    else:
+        brute = brute_force.expected(module, inputs)
+    F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=inputs, structure=structure)
+    ours = F.dense() if structure == "dense" else brute_force.flat(F)
+    true = brute if structure == "dense" else brute.diagonal()
+    assert float((ours - true).abs().max()) < 3e-6 * float(brute.abs().max())
+
+
+def test_a_patched_layer_is_what_it_does() -> None:
+    """A deep copy would keep the patch bound to the caller's layer: what the copy computes is differentiated."""
+    module = Pair()
+    module.a.__class__ = type("Squared", (nn.Linear,), {"forward": lambda s, x: nn.functional.linear(x, s.weight**2, s.bias)})
+    F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure="diagonal")
+    brute = brute_force.expected(module, X).diagonal()
+    torch.testing.assert_close(brute_force.flat(F), brute, rtol=1e-4, atol=1e-8)
+
+
+CONTEXTS = {
+    "no_grad": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("make", [Pair, SparseEmbedding], ids=["linear", "one by one"])
+def test_the_callers_context_changes_nothing(context: str, make) -> None:
+    net = fk.networks.Model(make(), "categorical")
+    inputs = X if make is Pair else torch.arange(33).reshape(11, 3) % 7
+    outside = fk.expected_information(net, inputs=inputs, structure="diagonal")
+    with CONTEXTS[context]():
+        inside = fk.expected_information(net, inputs=inputs * 1, structure="diagonal")
+    torch.testing.assert_close(brute_force.flat(inside), brute_force.flat(outside), rtol=1e-6, atol=1e-9)
+
+
+class Root(nn.Module):
+    """The derivative of the root at zero is infinite: example 3's score is no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.out = nn.Parameter(torch.ones(4)), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.out(torch.sqrt(self.scale * x.abs()))
+
+
+def test_scores_that_are_not_finite_are_refused_by_example() -> None:
+    net, x = fk.networks.Model(Root(), "categorical"), X.clone()
+    x[7, 2] = 0
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, Y), batch_size=4)
+    asks = [lambda: fk.score(net, data=loader)]
+    for structure in ("diagonal", "dense"):
+        asks.append(lambda structure=structure: fk.expected_information(net, inputs=loader, structure=structure))
+        asks.append(lambda structure=structure: fk.empirical_information(net, data=loader, structure=structure))
+    for ask in asks:
+        with pytest.raises(fk.errors.DataError, match=r"score of example 7 is not finite at scale\[2\]"):
+            ask()
+
+
+def test_rare_randomness_is_refused_and_the_random_state_is_left_alone() -> None:
+    class Rare(Pair):
+        def forward(self, x):
+            return nn.functional.dropout(super().forward(x), 1e-6)
+
+    before = torch.random.get_rng_state()
+    with pytest.raises(fk.errors.NetworkStateError, match="the network draws random numbers"):
+        fk.expected_information(fk.networks.Model(Rare(), "categorical"), inputs=X)
+    pairs = torch.utils.data.TensorDataset(X, Y)
+    shuffled = torch.utils.data.DataLoader(pairs, batch_size=4, shuffle=True)
+    state = torch.random.get_rng_state()
+    net = fk.networks.Model(Pair(), "categorical")
+    fk.expected_information(net, inputs=shuffled, method=fk.MonteCarlo(2, rng=0))
+    fk.empirical_information(net, data=shuffled)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert before.shape == state.shape
+
+
+@pytest.mark.parametrize("likelihood", ["categorical", "bernoulli"])
+def test_scores_of_a_confident_network_keep_their_digits(likelihood: str) -> None:
+    """1 - p is taken without cancellation: float32 loses no more than its own rounding of the logits."""
+    labels = torch.zeros(11).long() if likelihood == "categorical" else torch.ones(11, 3)
+    module = Pair()
+    with torch.no_grad():
+        module.b.bias += torch.tensor([25.0, 0.0, 0.0]) if likelihood == "categorical" else 25.0
+    single = fk.score(fk.networks.Model(module, likelihood), data=(X, labels))
+    labels = labels if likelihood == "categorical" else labels.double()
+    double = fk.score(fk.networks.Model(copy.deepcopy(module).double(), likelihood), data=(X.double(), labels))
+    for name, value in double.items():
+        assert float(value.abs().max()) > 0
+        torch.testing.assert_close(single[name], value, rtol=1e-4, atol=1e-5 * float(value.abs().max()))
+
+
+def test_a_loader_of_triples_is_refused() -> None:
+    net = fk.networks.Model(Pair(), "categorical")
+    with pytest.raises(fk.errors.LayoutError, match=r"or pairs \(inputs, labels\); got a tuple of Tensor, Tensor, Tensor"):
+        fk.expected_information(net, inputs=iter([(X, X, Y)]))
+
+
+def test_many_outputs_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dense sum over outputs in small groups is the sum over all at once."""
+    from fisherkit.networks import sums
+
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 7))
+    net = fk.networks.Model(module, "gaussian")
+    whole = fk.expected_information(net, inputs=X).dense()
+    monkeypatch.setattr(sums, "ENTRIES", 200)
+    torch.testing.assert_close(fk.expected_information(net, inputs=X).dense(), whole, rtol=1e-6, atol=1e-8)
+
+
+def test_observed_over_the_budget_names_no_diagonal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Hessian is formed whole in either structure: the cheaper ones are other informations."""
+    net = fk.networks.Model(Pair(), "categorical")
+    monkeypatch.setenv("FISHERKIT_MEMORY", "5000")
+    for structure in ("dense", "diagonal"):
+        with pytest.raises(fk.errors.MemoryBudgetError, match=r"Hessian.*expected_information\(\.\.\., structure='diagonal'\)"):
+            fk.observed_information(net, data=(X, Y), structure=structure)
+
+
+def test_a_hessian_that_torch_func_cannot_take_is_refused_in_words() -> None:
+    net = fk.networks.Model(SparseEmbedding(), "categorical")
+    with pytest.raises(fk.errors.MethodError, match=r"cannot take the Hessian of this network.*empirical_information"):
+        fk.observed_information(net, data=(torch.arange(33).reshape(11, 3) % 7, Y))
