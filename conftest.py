@@ -11,20 +11,23 @@ import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
 
-#: parts of the package that are not even imported without their library
+#: parts of the package, and of the helpers of its tests, that are not even imported without their library
 NEEDS = {"networks": "torch", "torch_distributions": "torch", "applications": "torch", "cli": "torch", "plots": "matplotlib"}
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    if "fisherkit" not in collection_path.parts:
+    """Look for examples only where the library is; tests are collected, and say themselves that they skip."""
+    if collection_path.is_dir() or collection_path.name.startswith("test_"):
         return None
-    lacking = [name for name, library in NEEDS.items() if find_spec(library) is None]
-    return True if any(name in collection_path.parts or name == collection_path.stem for name in lacking) else None
+    lacking = {name for name, library in NEEDS.items() if find_spec(library) is None}
+    return True if lacking & {*collection_path.relative_to(Path(__file__).parent).with_suffix("").parts} else None
 
 
 @pytest.fixture(autouse=True)
-def names(doctest_namespace: dict[str, Any]) -> None:
+def names(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> None:
     """What a reader of the documentation has imported."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
     import numpy as np
     import scipy.stats
     import sympy

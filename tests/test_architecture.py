@@ -161,17 +161,17 @@ import fisherkit as fk
 from .. import model, quadrature
 def f():
     from ..networks.layers import Linear
-    from . import numeric
+    from . import derivatives
     import numpy
 """
-    assert list(imports("fisherkit.symbolic.model", text)) == [
+    assert list(imports("fisherkit.sampled.model", text)) == [
         "fisherkit",
         "fisherkit.model",
         "fisherkit.quadrature",
         "fisherkit.networks.layers",
-        "fisherkit.symbolic.numeric",
+        "fisherkit.sampled.derivatives",
     ]
-    wrong = [name for name in imports("fisherkit.symbolic.model", text) if misplaced("fisherkit.symbolic.model", name)]
+    wrong = [name for name in imports("fisherkit.sampled.model", text) if misplaced("fisherkit.sampled.model", name)]
     assert wrong == ["fisherkit", "fisherkit.networks.layers"]
 
 
@@ -198,7 +198,7 @@ def test_public_names(where: str) -> None:
     owner = getattr(import_module(parent), last) if last[0].isupper() else import_module(where)
     names = getattr(owner, "__all__", None) or [name for name, value in vars(owner).items() if is_own(owner, name, value)]
     assert sorted(names) == sorted(PUBLIC[where].split())
-    for name in names:
+    for name in set(names) - (set() if find_spec("torch") else {"applications", "networks"}):
         assert getattr(owner, name) is not None
 
 
@@ -234,3 +234,28 @@ def test_dependencies_and_extras() -> None:
 def test_the_version_is_the_one_that_is_cited() -> None:
     citation = (Path(__file__).parents[1] / "CITATION.cff").read_text()
     assert f"\nversion: {fisherkit.__version__}\n" in citation
+
+
+def test_without_an_optional_library_its_users_say_what_to_install() -> None:
+    code = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "matplotlib"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Absent())
+import fisherkit as fk
+F = fk.FisherInformation([[1.0, 0.0], [0.0, 1.0]], parameters=("a", "b"))
+for ask in (lambda: fk.networks, lambda: fk.applications, lambda: fk.plots.ellipse(F, "a", "b")):
+    try:
+        ask()
+    except fk.errors.MissingDependencyError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert [line.partition("pip install ")[2] for line in said] == [
+        "'fisherkit[torch]'.",
+        "'fisherkit[torch]'.",
+        "'fisherkit[plot]'.",
+    ]
