@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, LayoutError
+from ..errors import DataError, LayoutError, MethodError
 from ..information import FisherInformation
 from ..methods import Method
 from ..model import as_model
-from ..verbs import expected_information
+from ..verbs import empirical_information, expected_information
 
 VANISHED = 1e-6  # a trace below this, relative to the number of outputs' nats, protects nothing
 
@@ -65,7 +65,7 @@ class EWC:
 
     Notes
     -----
-    Labels are drawn from, or summed over, the network's own predictions: `consolidate` takes inputs. It works in eval mode
+    Labels are drawn from, or summed over, the network's own predictions, unless asked otherwise. `consolidate` works in eval mode
     and leaves modes, gradients and buffers as it found them.
 
     References
@@ -95,7 +95,9 @@ class EWC:
         self._weights: dict[str, Tensor] = {}
         self._anchor: dict[str, Tensor] = {}
 
-    def consolidate(self, inputs: Any, *, method: Method | None = None) -> EWC:
+    def consolidate(
+        self, inputs: Any, *, method: Method | None = None, labels: str = "model", n_samples: int | None = None
+    ) -> EWC:
         """Remember the task just learnt, by its training inputs.
 
         Parameters
@@ -104,14 +106,22 @@ class EWC:
             Labels that a loader yields are not used.
         method : Exact or MonteCarlo, optional
             Exact sums over all labels; `MonteCarlo` (1) draws one, at the cost of a training pass.
+        labels : {"model", "data"}
+            With ``"data"``, the empirical information of pairs (inputs, labels): not the Fisher information of the paper,
+            and smaller the better the network fits.
+        n_samples : int, optional
+            Use that many examples: of tensors, evenly spaced ones; of a loader, the first that come. All by default;
+            a few hundred are enough (van de Ven 2025).
 
         Returns
         -------
         EWC
             Itself.
         """
+        if n_samples is not None:
+            inputs = _some(inputs, n_samples)
         with _evaluating(self._net.module):  # type: ignore[attr-defined]
-            found = expected_information(self._net, inputs=inputs, structure="diagonal", method=method)
+            found = self._information_of(inputs, method, labels)
         if float(found.trace) < VANISHED:
             warnings.warn(
                 f"the information of this task has a trace of {float(found.trace):.1g}: the network is so confident that the "
@@ -125,12 +135,21 @@ class EWC:
         self.tasks += 1
         return self
 
+    def _information_of(self, inputs: Any, method: Method | None, labels: str) -> FisherInformation:
+        if labels == "model":
+            return expected_information(self._net, inputs=inputs, structure="diagonal", method=method)
+        if labels != "data":
+            raise DataError(f"labels must be 'model' or 'data'; got {labels!r}.")
+        if method is not None:
+            raise MethodError(f"labels='data' takes no expectation over labels, so no method; got {method!r}.")
+        return empirical_information(self._net, data=inputs, structure="diagonal").per_observation()
+
     def penalty(self) -> Tensor:
         """The term to add to the loss, a scalar; 0 before the first task."""
         own = self._tensors()
         total = torch.zeros((), device=next(iter(own.values())).device)
         for name, weight in self._weights.items():
-            total = total + (weight * (own[name] - self._anchor[name]) ** 2).sum()
+            total = total + (weight * (own[name].to(weight.dtype) - self._anchor[name]) ** 2).sum()
         return 0.5 * self.strength * total
 
     def proximal_step_(self, lr: float) -> None:
@@ -144,7 +163,7 @@ class EWC:
         own = self._tensors()
         for name, weight in self._weights.items():
             w = lr * self.strength * weight
-            own[name].data.copy_((own[name].data + w * self._anchor[name]) / (1 + w))
+            own[name].data.copy_((own[name].data.to(w.dtype) + w * self._anchor[name]) / (1 + w))
 
     def report(self) -> Report:
         """Trace, share of zeros, and the largest stable lr * strength."""
@@ -186,13 +205,17 @@ class EWC:
     def __repr__(self) -> str:
         if self.information is None:
             return f"EWC(strength={self.strength}, tasks=0)"
-        method = self.information.method or "several"
-        return f"EWC(strength={self.strength}, tasks={self.tasks}, labels=from the model, method={method}, n=1 per task)"
+        sources = {"expected": "from the model", "empirical": "from the data"}
+        labels = " and ".join(sources[kind] for kind in self.information.kind.split("+"))
+        method = f", method={self.information.method}" if self.information.method else ""
+        return f"EWC(strength={self.strength}, tasks={self.tasks}, labels={labels}{method}, n=1 per task)"
 
     def _keep_weights(self) -> None:
-        """F in the network's own dtype and place, for the penalty of every step."""
+        """F in the network's place and dtype, for the penalty of every step; half precision would lose the squares."""
         assert self.information is not None
-        self._weights = {name: value.to(self._anchor[name]) for name, value in self.information.diagonal().items()}
+        for name, value in self.information.diagonal().items():
+            held = self._anchor[name]
+            self._weights[name] = value.to(held.device, torch.promote_types(held.dtype, torch.float32))
 
     def _tensors(self) -> dict[str, nn.Parameter]:
         """The network's parameters now; refused when they are no longer those that were consolidated."""
@@ -202,6 +225,34 @@ class EWC:
                 found = "is gone" if name not in own else f"has shape {tuple(own[name].shape)}"
                 raise LayoutError(f"parameter {name} was consolidated with shape {tuple(held.shape)} and now {found}.")
         return own
+
+
+def _some(source: Any, n: int) -> Any:
+    """That many examples of tensors, or a shorter loader."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise DataError(f"n_samples must be a positive integer; got {n!r}.")
+    if isinstance(source, Tensor):
+        rows = torch.linspace(0, len(source) - 1, min(n, len(source))).round().long()
+        return source[rows.to(source.device)]
+    if isinstance(source, (tuple, list)) and all(isinstance(part, (Tensor, tuple, list)) for part in source):
+        return type(source)(_some(part, n) for part in source)
+    return _first(source, n) if isinstance(source, Iterable) else source
+
+
+def _first(loader: Iterable[Any], n: int) -> Iterator[Any]:
+    for item in loader:
+        yield _cut(item, n)
+        n -= len(_leaf(item))
+        if n <= 0:
+            return
+
+
+def _cut(item: Any, n: int) -> Any:
+    return type(item)(_cut(part, n) for part in item) if isinstance(item, (tuple, list)) else item[:n]
+
+
+def _leaf(item: Any) -> Any:
+    return _leaf(item[0]) if isinstance(item, (tuple, list)) else item
 
 
 @contextmanager

@@ -135,6 +135,52 @@ def test_refusals_and_warnings() -> None:
         ewc(confident).consolidate(X)
 
 
+def test_labels_of_the_data_are_taken_only_on_request() -> None:
+    module, labels = linear(), torch.arange(20) % 3
+    net = fk.networks.Model(module, "categorical")
+    guard = ewc(module).consolidate((X, labels), labels="data")
+    true = fk.empirical_information(net, data=(X, labels), structure="diagonal").diagonal()["weight"] / 20
+    torch.testing.assert_close(guard.information.diagonal()["weight"], true)
+    assert "labels=from the data, n=1" in repr(guard)
+    assert "labels=from the data and from the model" in repr(guard.consolidate(X))
+    with pytest.raises(fk.errors.DataError, match="labels must be 'model' or 'data'; got 'true'"):
+        ewc(module).consolidate(X, labels="true")
+    with pytest.raises(fk.errors.MethodError, match=r"takes no expectation over labels.*Exact\(\)"):
+        ewc(module).consolidate((X, labels), labels="data", method=fk.Exact())
+
+
+def test_some_examples_of_tensors_or_of_a_loader() -> None:
+    module, labels = linear(), torch.arange(20) % 3
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, labels), batch_size=8)
+    for source, rows in ((X, X[[0, 5, 10, 14, 19]]), ((X,), X[[0, 5, 10, 14, 19]]), (loader, X[:5]), (X[:3], X[:3])):
+        some = ewc(module).consolidate(source, n_samples=5).information.diagonal()["weight"]
+        torch.testing.assert_close(some, ewc(module).consolidate(rows).information.diagonal()["weight"])
+    ten = ewc(module).consolidate(loader, n_samples=10, labels="data").information.diagonal()["weight"]
+    true = ewc(module).consolidate((X[:10], labels[:10]), labels="data").information.diagonal()["weight"]
+    torch.testing.assert_close(ten, true)
+    with pytest.raises(fk.errors.DataError, match="n_samples must be a positive integer; got 0"):
+        ewc(module).consolidate(X, n_samples=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_penalty_survives_half_precision(dtype) -> None:
+    """An information of 1e-8 and a squared step of 1e-8 are zero in float16."""
+    module = linear().to(dtype)
+    with torch.no_grad():
+        module.bias += torch.tensor([17.0, 0.0, 0.0])
+    guard = ewc(module, strength=1e6).consolidate(X.to(dtype))
+    before = module.bias.detach().clone()
+    with torch.no_grad():
+        module.bias -= 0.25
+    delta = {"weight": torch.zeros(3, 4).double(), "bias": module.bias.detach().double() - before.double()}
+    assert guard.penalty().item() == pytest.approx(0.5e6 * float(guard.information.quadratic(delta)), rel=1e-3)
+    assert guard.penalty().item() > 0
+    guard.penalty().backward()
+    assert module.bias.grad.dtype == dtype
+    guard.proximal_step_(1e-3)
+    assert module.bias.dtype == dtype
+
+
 def test_plain_training_forgets_and_ewc_does_not() -> None:
     """Two tasks of scikit-learn's digits, the second with permuted pixels: the demo's own experiment."""
     pytest.importorskip("sklearn")
