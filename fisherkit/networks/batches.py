@@ -62,7 +62,9 @@ def _inputs(value: Any) -> Inputs:
     if any(part.ndim == 0 or len(part) != len(parts[0]) for part in parts):
         raise LayoutError(f"inputs must have one row per example; got shapes {[tuple(part.shape) for part in parts]}.")
     for part in parts:
-        if part.is_floating_point() and len(bad := torch.nonzero(~torch.isfinite(part))):
+        if not part.is_floating_point() or bool(torch.isfinite(part.sum())):  # a sum is finite where all parts are
+            continue
+        if len(bad := torch.nonzero(~torch.isfinite(part))):  # and may overflow where they are
             raise DataError(f"inputs must be finite; entry {tuple(bad[0].tolist())} is {float(part[tuple(bad[0])])}.")
     return parts
 

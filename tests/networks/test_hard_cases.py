@@ -100,8 +100,6 @@ def hooked() -> nn.Module:
     return module
 
 
-
-
 def spectral() -> nn.Module:
     module = Pair()
     module.a = nn.utils.parametrizations.weight_norm(module.a)
