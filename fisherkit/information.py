@@ -266,6 +266,7 @@ class FisherInformation:
 
     @property
     def trace(self) -> Any:
+        """Sum of the diagonal."""
         return self._structure.trace()
 
     @property

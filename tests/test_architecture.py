@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import getdoc
 from pathlib import Path
 from time import perf_counter
 
@@ -83,6 +85,9 @@ EXTRAS = {
     "test": "hypothesis pytest pytest-timeout pytest-xdist scikit-learn statsmodels",
     "docs": "furo myst-parser numpydoc sphinx",
 }
+
+#: Public for the other parts of fisherkit, not for its users.
+INTERNAL = {"__version__", "as_model", "Family"}
 
 ROOT = Path(fisherkit.__file__).parent
 FILES = {
@@ -210,6 +215,20 @@ def test_public_names(where: str) -> None:
     assert sorted(names) == sorted(PUBLIC[where].split())
     for name in set(names) - (set() if find_spec("torch") else {"applications", "networks"}):
         assert getattr(owner, name) is not None
+
+
+def test_public_names_are_documented() -> None:
+    """In docstrings and in the reference."""
+    reference = (ROOT.parent / "docs" / "reference.md").read_text()
+    for where, names in PUBLIC.items():
+        if not find_spec("torch") and where in ("fisherkit.networks", "fisherkit.applications"):
+            continue
+        parent, _, last = where.rpartition(".")
+        owner = getattr(import_module(parent), last) if last[0].isupper() else import_module(where)
+        whole = f"automodule:: {where}\n" in reference or isinstance(owner, type)
+        for name in set(names.split()) - INTERNAL - (set() if find_spec("torch") else {"applications", "networks"}):
+            assert getdoc(getattr(owner, name)), f"{where}.{name} has no docstring"
+            assert whole or re.search(rf":: (fisherkit\.)?{name}\n", reference), f"docs/reference.md lacks {where}.{name}"
 
 
 def is_own(owner: object, name: str, value: object) -> bool:
