@@ -268,3 +268,24 @@ def test_a_hessian_that_torch_func_cannot_take_is_refused_in_words() -> None:
     net = fk.networks.Model(SparseEmbedding(), "categorical")
     with pytest.raises(fk.errors.MethodError, match=r"cannot take the Hessian of this network.*empirical_information"):
         fk.observed_information(net, data=(torch.arange(33).reshape(11, 3) % 7, Y))
+
+
+def test_sums_over_many_batches_do_not_stall_in_float32() -> None:
+    """2^24 + 1 is 2^24 in float32: a running sum there would never see the later batches."""
+    from fisherkit.networks.kept import KeptDiagonal
+    from fisherkit.parameters import Parameters
+
+    class Constant:
+        def __init__(self, value: float) -> None:
+            self.value = torch.tensor([value])
+
+        def add_squares(self, cotangents, total) -> None:
+            total["w"] = total["w"] + self.value if "w" in total else self.value.clone()
+
+    kept = KeptDiagonal(Parameters.of({"w": (1,)}), torch.device("cpu"))
+    kept.add(Constant(2.0**24), [])
+    for _ in range(1000):
+        kept.add(Constant(1.0), [])
+    (total,) = kept.arrays()
+    assert total.dtype == torch.float64
+    assert abs(total.item() - 2**24 - 1000) < 20
