@@ -21,7 +21,7 @@ from .arrays import (
     public,
     square_root,
 )
-from .errors import DataError, EntriesError, LayoutError
+from .errors import DataError, EntriesError, IndefiniteInformationError, LayoutError
 from .parameters import Parameters
 from .provenance import KINDS, Provenance
 from .structures.base import Structure
@@ -175,8 +175,16 @@ class FisherInformation:
         if self.error_bound is not None:
             told.append(f"error_bound={self.error_bound:.1g}")
         if self.structure == "dense" and p <= 512 and is_numeric(self._structure.dense()):
-            told.append(f"condition={self.condition:.3g}")
+            told.append(f"condition={self._told_condition()}")
         return f"FisherInformation({', '.join(part for part in told if part)})"
+
+    def _told_condition(self) -> str:
+        """An observed information away from a maximum has no condition, and still a repr."""
+        try:
+            lowest = float(self._structure.scaled_eigenvalues()[0])
+        except IndefiniteInformationError:
+            return "indefinite"
+        return "indefinite" if lowest < -1e-10 else f"{self.condition:.3g}"
 
     # -- algebra
 

@@ -474,3 +474,9 @@ def test_names_may_be_symbols() -> None:
     assert F.point == {"mu": 1.0, "sigma": 2.0}
     assert float(F[SIGMA]) == 3.0
     assert F.rename(sigma="s").point == {"mu": 1.0, "s": 2.0}
+
+
+@pytest.mark.parametrize("matrix", [[[1.0, 2.0], [2.0, 1.0]], [[-1.0, 0.0], [0.0, 1.0]]], ids=["saddle", "negative entry"])
+def test_an_indefinite_information_still_has_a_repr(matrix: list[list[float]]) -> None:
+    F = fk.FisherInformation(matrix, parameters=("a", "b"), kind="observed")
+    assert repr(F) == "FisherInformation(observed, n=1, dense 2x2, parameters=(a, b), condition=indefinite)"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sympy as sp
+import sympy.stats
 from scipy import stats
 
 import fisherkit as fk
