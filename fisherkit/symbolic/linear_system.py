@@ -34,7 +34,7 @@ def information(scores: list[Any], hessian: list[list[Any]], data: tuple[Any, ..
             entry = _expectation(_affine(hessian[i][j], data, parameters), statistics, A, c)
             if entry is None:
                 return None
-            out[i, j] = out[j, i] = tidy(-entry)
+            out[i, j] = out[j, i] = -entry
     return out
 
 
@@ -67,12 +67,3 @@ def _affine(expression: Any, data: tuple[Any, ...], parameters: tuple[Any, ...])
         else:
             coefficients[statistic] = coefficients.get(statistic, 0) + free
     return {t: sp.cancel(k) for t, k in coefficients.items() if sp.cancel(k) != 0}, constant
-
-
-def tidy(expression: Any) -> Any:
-    """A form that a textbook would print, without a long search for it."""
-    short = sp.factor(sp.cancel(sp.together(expression)))
-    candidates = [short, sp.cancel(expression), expression]
-    if sp.count_ops(short) < 80:
-        candidates.append(sp.simplify(short))
-    return min(candidates, key=sp.count_ops)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -18,11 +19,11 @@ from ..methods import Exact, Method, Quadrature, require
 from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
-from ..quadrature import Moments
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
-from . import linear_system, numeric
+from . import closed_forms, evaluate, regularity
+from .numbers import estimate
 from .support import read
 
 
@@ -49,9 +50,9 @@ class Model(model.Model):
 
     Notes
     -----
-    A closed form comes from the equations E[score] = 0 (see `linear_system`), or from a finite sum; each is compared
-    with the integral of the score form at a random point before it is returned. Other models are answered at a point by
-    `Quadrature`, with an error bound.
+    A closed form comes from the equations E[score] = 0 (`linear_system`), a quadratic log-density (`gaussian`), a finite
+    sum, or Gamma, Beta and Bose kernels (`kernels`); each is compared with the integral of the score form at a random
+    point before it is returned. Other models are answered at a point by `Quadrature`, with an error bound.
 
     Examples
     --------
@@ -85,7 +86,7 @@ class Model(model.Model):
         self.supports = tuple(read(one, symbol) for one, symbol in zip(supports, self.data, strict=True))
         self.symbols = self._parameter_symbols(parameters)
         self.parameters = Parameters.of(self.symbols)
-        self._check_parameters()
+        regularity.check_declared(self)
 
     def _parameter_symbols(self, parameters: Any) -> tuple[Any, ...]:
         free = self.log_density.free_symbols.union(*(s.free_symbols for s in self.supports)) - set(self.data)
@@ -100,38 +101,6 @@ class Model(model.Model):
             raise LayoutError(f"the density does not mention {absent[0]}{hint}; it has {', '.join(sorted(map(str, free)))}.")
         return chosen
 
-    def _check_parameters(self) -> None:
-        for symbol in self.symbols:
-            if any(symbol in support.free_symbols for support in self.supports):
-                integer = symbol.is_integer
-                raise RegularityError(
-                    f"{symbol} counts the outcomes: the density has no derivative in it. Leave it out of parameters=."
-                    if integer
-                    else f"the support ends at a point that moves with {symbol}, so there is no Fisher information about it. "
-                    f"Leave {symbol} out of parameters= where it is known; the Chapman-Robbins bound needs no derivative.",
-                    condition="integer_parameter" if integer else "support_depends_on_parameter",
-                    parameter=str(symbol),
-                )
-            if symbol.is_integer:
-                raise RegularityError(
-                    f"{symbol} is declared an integer: the density has no derivative in it. Declare it real or positive, or "
-                    "leave it out of parameters=.",
-                    condition="integer_parameter",
-                    parameter=str(symbol),
-                )
-
-    def _check_zeros(self, at: dict[Any, Any]) -> None:
-        """Branches may say where the density is zero: that must not move with a parameter."""
-        pieces = [piece for piece in self.log_density.atoms(sp.Piecewise) if piece.has(-sp.oo)]
-        turning = {s for piece in pieces for _, condition in piece.args for s in condition.free_symbols}
-        for symbol in (s for s in self.symbols if s in turning and len(self.data) == 1):
-            if numeric.zeros_move(self.log_density, self.data[0], self.supports[0], at, symbol):
-                raise RegularityError(
-                    f"the density is zero beyond a point that moves with {symbol}: the support depends on it.",
-                    condition="support_depends_on_parameter",
-                    parameter=str(symbol),
-                )
-
     # -- formulas
 
     @cached_property
@@ -144,28 +113,18 @@ class Model(model.Model):
         return [[sp.diff(score, symbol) for symbol in self.symbols] for score in self.scores]
 
     @cached_property
-    def closed_form(self) -> Any | None:
-        """The (p, p) matrix where there is one, checked at a point; None otherwise."""
-        found = linear_system.information(self.scores, self.hessian, self.data, self.symbols)
-        if found is None and all(support.values is not None for support in self.supports):
-            found = self._finite_sum()
-        at, moments, error = self._valid_point()
-        if found is None or not _agrees(found, moments, error, at):
-            return None
-        return found
+    def _closed_form(self) -> tuple[str, Any] | None:
+        return closed_forms.find(self)
 
-    def _finite_sum(self) -> Any:
-        """Every outcome by name."""
-        p = len(self.symbols)
-        outcomes: list[dict[Any, Any]] = [{}]
-        for symbol, support in zip(self.data, self.supports, strict=True):
-            outcomes = [{**outcome, symbol: value} for outcome in outcomes for value in support.values or ()]
-        total = sp.zeros(p, p)
-        for outcome in outcomes:
-            mass = sp.exp(self.log_density.subs(outcome))
-            s = sp.Matrix([score.subs(outcome) for score in self.scores])
-            total += mass * s * s.T
-        return total.applyfunc(linear_system.tidy)
+    @property
+    def tier(self) -> str | None:
+        """Which idea gave the closed form; None where none was found."""
+        return self._closed_form[0] if self._closed_form else None
+
+    @property
+    def free(self) -> set[Any]:
+        """Parameters and known constants."""
+        return set(self.log_density.free_symbols).union(*(s.free_symbols for s in self.supports)) - set(self.data)
 
     # -- the verbs
 
@@ -176,40 +135,35 @@ class Model(model.Model):
             require(method, (Exact, Quadrature), what="a symbolic model")
         if isinstance(method, Quadrature):
             return self._quadrature(theta, method, structure)
-        closed = self.closed_form
-        if closed is None:
-            if method is None and theta is not None:
-                return self._quadrature(theta, Quadrature(digits=5), structure)
-            raise MethodError(
-                f"no closed form was found for {self.parameters}. Give theta for numbers with an error bound: "
-                "expected_information(model, {...}, method=Quadrature())."
-            )
-        provenance = Provenance(kind="expected", method=method or Exact())
-        formula = FisherInformation.of(self._stored(as_entries(closed), structure), provenance)
-        if theta is None:
-            return formula
-        values = self._by_name(theta)
-        at = {symbol: checked(symbol, values[str(symbol)]) for symbol in self._free() if str(symbol) in values}
-        if set(at) == self._free():
-            self._check_mass(at)
-        return formula.at({str(symbol): value for symbol, value in at.items()})
+        if self._closed_form is not None:
+            matrix = as_entries(self._closed_form[1])
+            formula = FisherInformation.of(self._stored(matrix, structure), Provenance(kind="expected", method=method or Exact()))
+            if theta is None:
+                return formula
+            if (numbers := self._evaluated(formula, theta)) is not None:
+                return numbers
+        if method is None and theta is not None:
+            return self._quadrature(theta, Quadrature(digits=5), structure)
+        raise MethodError(
+            f"no closed form was found for {self.parameters}. Give theta for numbers with an error bound: "
+            "expected_information(model, {...}, method=Quadrature())."
+        )
 
-    def _check_mass(self, at: dict[Any, Any]) -> None:
-        """A point outside a domain that the assumptions do not tell: there the density is none."""
+    def _evaluated(self, formula: FisherInformation, theta: Theta) -> FisherInformation | None:
+        """The formula at a point that is regular; None where it has a removable singularity."""
+        values = self._by_name(theta)
+        at = {symbol: checked(symbol, values[str(symbol)]) for symbol in self.free if str(symbol) in values}
+        if set(at) == self.free and all(value.is_number for value in at.values()):
+            with suppress(PrecisionError):  # too hard to integrate: the formula stands
+                estimate(self, at, 5)
         try:
-            moments, error = numeric.moments(self.log_density, self.scores, self.data, self.supports, at)
-        except PrecisionError:
-            return  # too many variables to integrate: the formula stands
-        if error < 1e-3 and not abs(moments.mass - 1) < max(1e-6, 10 * error):
-            raise RegularityError(
-                f"the density has mass {moments.mass:.8g} over its support at this point, not 1: the point is outside its "
-                "domain.",
-                condition="not_normalised",
-            )
+            return formula.at({str(symbol): value for symbol, value in at.items()})
+        except DataError:
+            return None
 
     def score(self, theta: Theta = None, *, data: Any = None) -> Any:
-        if theta is None and data is None:
-            return sp.ImmutableMatrix([self.scores])
+        if theta is None and (symbols := self._as_symbols(data)) is not None:
+            return sp.ImmutableMatrix([[score.subs(symbols) for score in self.scores]])
         return self._evaluate(self.scores, theta, data)
 
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
@@ -231,74 +185,20 @@ class Model(model.Model):
     # -- numbers
 
     def _quadrature(self, theta: Theta, method: Quadrature, structure: str) -> FisherInformation:
-        at, univariate = self._point(theta), len(self.data) == 1 and self.supports[0].values is None
-        matrix: Any = None
-        self._check_zeros(at)
+        found = estimate(self, self._point(theta), method.digits)
+        product = found.product
+        if product.dtype == object:
+            entries = [sp.Float(value, method.digits + 3) for value in product.flat]
+            product = as_entries(np.array(entries, dtype=object).reshape(product.shape))
         if method.digits <= 15:
-            moments, error = numeric.moments(self.log_density, self.scores, self.data, self.supports, at)
-            if error <= 10.0**-method.digits or not univariate:
-                self._check_moments(moments, error, method)
-                matrix = (moments.product + moments.product.T) / 2
-        if matrix is None:
-            matrix, error = self._precise(at, method, univariate)
-        point = {str(symbol): value for symbol, value in self._by_name(theta).items()}
-        provenance = Provenance(kind="expected", method=method, point=point, error_bound=error)
-        return FisherInformation.of(self._stored(matrix, structure), provenance)
-
-    def _precise(self, at: dict[Any, Any], method: Quadrature, univariate: bool) -> tuple[Any, float]:
-        """By mpmath, where machine numbers do not reach the digits."""
-        if not univariate:
-            raise MethodError(f"{method!r} is for one real or integer variable; ask for 15 digits or fewer, or Exact().")
-        rows, error = numeric.precise(self.log_density, self.scores, self.data[0], self.supports[0], at, method.digits)
-        entries = [[sp.Float(v, method.digits + 3) for v in row] for row in rows]
-        matrix = as_entries(np.array(entries, dtype=object))
-        return (matrix.astype(float), max(error, 2.0**-52)) if method.digits <= 15 else (matrix, error)
-
-    def _check_moments(self, moments: Moments, error: float, method: Quadrature) -> None:
-        if not error <= 10.0**-method.digits:
-            raise PrecisionError(
-                f"{method!r} was asked for; the quadrature of E[s s'] reaches a relative error of {error:.1g} only: the "
-                "information may be infinite, or the density has kinks or a heavy tail."
-            )
-        if not abs(moments.mass - 1) < max(1e-7, 10 * error):
-            raise RegularityError(
-                f"the density has mass {moments.mass:.8g} over its support at this point, not 1.", condition="not_normalised"
-            )
-        self._check_mean(moments, error)
-
-    def _check_mean(self, moments: Moments, error: float) -> None:
-        z = np.abs(moments.mean) / np.sqrt(np.maximum(np.diagonal(moments.product), 1e-300))
-        if float(z.max()) > max(1e-6, 100 * error):
-            symbol = self.symbols[int(z.argmax())]
-            raise RegularityError(
-                f"the mean score in {symbol} is {float(z.max()):.2g} standard deviations, not 0: the mass changes with {symbol}. "
-                "A normalising factor that depends on it is missing.",
-                condition="not_normalised",
-                parameter=str(symbol),
-            )
-
-    def _valid_point(self) -> tuple[dict[Any, Any], Moments, float]:
-        """A random point at which the density is one: where closed forms are tried."""
-        masses = []
-        for at in _trial_points(sorted(self._free(), key=str)):
-            try:
-                moments, error = numeric.moments(self.log_density, self.scores, self.data, self.supports, at)
-            except (RegularityError, ZeroDivisionError, TypeError):
-                continue
-            if abs(moments.mass - 1) < max(1e-6, 10 * error):
-                self._check_zeros(at)
-                self._check_mean(moments, error)
-                return at, moments, error
-            masses.append((moments.mass, at))
-        told = "; ".join(f"mass {m:.6g} at {', '.join(f'{s}={v}' for s, v in at.items())}" for m, at in masses[:2])
-        raise RegularityError(
-            f"the density has no mass of 1 over its support ({told or 'it is not finite at any point tried'}): a factor is "
-            "missing, or the support is wrong.",
-            condition="not_normalised",
+            product = product.astype(float)
+        provenance = Provenance(
+            kind="expected",
+            method=method,
+            point={str(symbol): value for symbol, value in self._by_name(theta).items()},
+            error_bound=max(found.error, 2.0**-52) if method.digits <= 15 else found.error,
         )
-
-    def _free(self) -> set[Any]:
-        return set(self.log_density.free_symbols).union(*(s.free_symbols for s in self.supports)) - set(self.data)
+        return FisherInformation.of(self._stored(product, structure), provenance)
 
     def _by_name(self, theta: Theta) -> dict[str, Any]:
         """Values of all parameters, and of the constants that are named too."""
@@ -308,7 +208,7 @@ class Model(model.Model):
             leaves = self.parameters.split(theta, name="theta")
             return {name: leaf[0] for name, leaf in zip(self.parameters.names, leaves, strict=True)}
         values = {str(key): value for key, value in theta.items()}
-        known = {str(s) for s in self._free()}
+        known = {str(s) for s in self.free}
         missing = [name for name in self.parameters.names if name not in values]
         if missing or (unknown := sorted(set(values) - known)):
             raise LayoutError(
@@ -319,15 +219,22 @@ class Model(model.Model):
 
     def _point(self, theta: Theta) -> dict[Any, Any]:
         values = self._by_name(theta)
-        if constants := sorted(str(s) for s in self._free() if str(s) not in values):
+        if constants := sorted(str(s) for s in self.free if str(s) not in values):
             raise LayoutError(f"numbers need every symbol: give {', '.join(constants)} in theta too.")
-        return {symbol: checked(symbol, values[str(symbol)]) for symbol in self._free()}
+        return {symbol: checked(symbol, values[str(symbol)]) for symbol in self.free}
+
+    def _as_symbols(self, data: Any) -> dict[Any, Any] | None:
+        """Data given as expressions, or left as they are; None where they are numbers."""
+        given = self.data if data is None else data if isinstance(data, tuple) else (data,)
+        if len(given) != len(self.data) or not all(isinstance(one, sp.Expr) for one in given):
+            return None
+        return dict(zip(self.data, given, strict=True))
 
     def _evaluate(self, expressions: list[Any], theta: Theta, data: Any) -> np.ndarray:
         """(n, k) values at the data, finite or refused by name."""
         at = self._point(theta)
         columns = self._columns(data)
-        values = numeric.compile([e.subs(at) for e in expressions], self.data)(*columns).T
+        values = evaluate.arrays([e.subs(at) for e in expressions], self.data)(*columns).T
         if len(bad := np.argwhere(~np.isfinite(values))):
             i, k = bad[0]
             symbol = self.symbols[k % len(self.symbols)]
@@ -364,25 +271,3 @@ def _log(density: Any) -> Any:
     if isinstance(density, sp.Piecewise):
         return sp.Piecewise(*((_log(branch), condition) for branch, condition in density.args))
     return sp.expand_log(sp.log(density), force=True) if density != 0 else -sp.oo
-
-
-def _agrees(closed: Any, moments: Moments, error: float, at: dict[Any, Any]) -> bool:
-    """Every entry of the formula against the integral."""
-    values = np.array(closed.subs(at).evalf().tolist(), dtype=complex)
-    root = np.sqrt(np.diagonal(moments.product))
-    return bool(np.max(np.abs(values - moments.product) / np.outer(root, root)) < max(1e-6, 100 * error))
-
-
-def _trial_points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
-    """Rational values that respect the assumptions: fractions, larger numbers, and both mixed, rising and falling."""
-    count = len(symbols)
-    fractions = [sp.Rational(3 + 2 * k, 7 + 4 * count) for k in range(count)]
-    larger = [sp.Rational(13 + 5 * k, 9) for k in range(count)]
-    small = [sp.Rational(2 + k, 11 + count**2) for k in range(count)]
-    mixed = [(larger if k % 2 else fractions)[k] for k in range(count)]
-    other = [(fractions if k % 2 else larger)[k] for k in range(count)]
-    for values in (larger, fractions, mixed, other, small, larger[::-1], fractions[::-1], [v + 2 for v in larger]):
-        yield {
-            s: (-v if s.is_negative else sp.Integer(k + 3) if s.is_integer else v)
-            for k, (s, v) in enumerate(zip(symbols, values, strict=True))
-        }

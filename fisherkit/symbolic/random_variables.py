@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
-from ..errors import MethodError, RegularityError
+from ..errors import FisherkitError, MethodError, RegularityError
+from .closed_forms import trial_points
 from .model import Model
+from .numbers import mass
+from .pieces import invert
 
 
-def as_model(value: Any) -> Model:
+def as_model(value: Any, *, parameters: Any = None) -> Model:
     """The model of a univariate ``sympy.stats`` variable; its free symbols are the parameters.
 
     Symbols that are declared integers, which sympy.stats asks of a chi or F distribution, are continuous in a
     continuous density: they are replaced by positive ones of the same name.
+
+    Parameters
+    ----------
+    value : random variable
+    parameters : symbols, optional
+        Those to be estimated, where the others are known.
+
+    Raises
+    ------
+    MethodError
+        When it is no univariate variable with a density.
     """
     from sympy.stats.crv import SingleContinuousPSpace
     from sympy.stats.drv import SingleDiscretePSpace
@@ -22,29 +40,64 @@ def as_model(value: Any) -> Model:
 
     space = getattr(value, "pspace", None)
     if isinstance(space, SingleContinuousPSpace):
-        return _continuous(space)
+        return _continuous(space, parameters)
     if isinstance(space, SingleDiscretePSpace):
         k = sp.Dummy("k", integer=True)
-        density, support = _plain(space.distribution.pdf(k), k), space.distribution.set
-        return Model(density, data=k, parameters=_in_order(space, density), support=support)
+        density = _plain(space.distribution.pdf(k))
+        return Model(density, data=k, parameters=parameters or _in_order(space, density), support=space.distribution.set)
     if isinstance(space, SingleFinitePSpace):
-        return _finite(space)
+        return _finite(space, parameters)
     raise MethodError(
         f"{value!r} is not a univariate sympy.stats variable. Write it as fk.symbolic.Model(density, data=x, "
         "parameters=(...), support=(...))."
     )
 
 
-def _continuous(space: Any) -> Model:
+def _continuous(space: Any, parameters: Any) -> Model:
     x = sp.Dummy("x", real=True)
-    density, support = _plain(space.distribution.pdf(x), x), space.distribution.set
+    density, support = _plain(space.distribution.pdf(x)), space.distribution.set
     integers = {s for s in density.free_symbols | support.free_symbols if s.is_integer and s != x}
     continuous = {s: sp.Symbol(s.name, positive=True) for s in integers}
-    parameters = [continuous.get(s, s) for s in _in_order(space, density)]
-    return Model(density.subs(continuous), data=x, parameters=parameters, support=support.subs(continuous))
+    named = _listed(parameters) if parameters is not None else _in_order(space, density)
+    density, declared = density.subs(continuous), support.subs(continuous)
+    chosen = [continuous.get(s, s) for s in named]
+    models = (Model(density, data=x, parameters=chosen, support=ends) for ends in (declared, *_other_ends(density, x, declared)))
+    missing: dict[Model, float] = {}
+    for model in models:
+        missing[model] = _missing_mass(model)
+        if missing[model] < 1e-9:
+            break
+    return min(missing, key=lambda model: missing[model])
 
 
-def _finite(space: Any) -> Model:
+def _missing_mass(model: Model) -> float:
+    """How far the mass is from 1 at the first point where it can be had."""
+    for at in islice(trial_points(sorted(model.free, key=str)), 3):
+        with suppress(FisherkitError, TypeError, ZeroDivisionError, ValueError):
+            return float(np.nan_to_num(abs(mass(model, at) - 1), nan=1.0))
+    return 1.0
+
+
+def _other_ends(density: Any, x: Any, declared: Any) -> Iterator[tuple[Any, Any]]:
+    """Pairs of points at which the formula ends, nearest to the declared ones first.
+
+    ``distribution.set`` cannot be trusted (Kumaraswamy's is the half-line, Frechet's starts at 0 wherever it is shifted).
+    """
+    bases = {part.base for part in density.atoms(sp.Pow) if part.base.has(x) and not part.exp.has(x)}
+    bases |= {part.args[0] for part in density.atoms(sp.log) if part.has(x)}
+    bases |= {part.exp**-1 for part in density.atoms(sp.exp) if part.has(x)}
+    found = {end for base in bases for end in [invert(base, x, sp.S.Zero, {})] if end is not None and not end.has(sp.zoo, sp.nan)}
+    low, high = declared.inf, declared.sup
+    inner = sorted(found - {low, high}, key=sp.default_sort_key)
+    yield from ((end, high) for end in inner)
+    yield from ((low, end) for end in inner)
+
+
+def _listed(parameters: Any) -> list[Any]:
+    return list(parameters) if isinstance(parameters, Iterable) else [parameters]
+
+
+def _finite(space: Any, parameters: Any) -> Model:
     y = sp.Dummy("y", real=True)
     masses = space.distribution.dict
     if not isinstance(masses, dict):
@@ -53,8 +106,10 @@ def _finite(space: Any) -> Model:
             condition="integer_parameter",
             parameter=str(next(iter(space.distribution.args))),
         )
-    *others, last = ((sp.sympify(mass), sp.Eq(y, value)) for value, mass in masses.items())
-    return Model(sp.Piecewise(*others, (last[0], True)), data=y, support=list(masses))
+    numbers = list(masses) if all(sp.sympify(value).is_number for value in masses) else list(range(len(masses)))
+    *others, last = ((sp.sympify(mass), sp.Eq(y, value)) for value, mass in zip(numbers, masses.values(), strict=True))
+    density = sp.Piecewise(*others, (last[0], True))
+    return Model(density, data=y, parameters=parameters or _in_order(space, density), support=numbers)
 
 
 def _in_order(space: Any, density: Any) -> list[Any]:
@@ -64,7 +119,7 @@ def _in_order(space: Any, density: Any) -> list[Any]:
     return [s for s in ordered if density.has(s)]
 
 
-def _plain(density: Any, x: Any) -> Any:
+def _plain(density: Any) -> Any:
     """Without the branch that says where the density is zero: that is the support's to say."""
     density = sp.sympify(density)
     branches: tuple[Any, ...] = density.args if isinstance(density, sp.Piecewise) else ()

@@ -1,0 +1,199 @@
+"""The closed form, tier by tier, and what each must pass before it leaves.
+
+A tier is a function of the density alone that answers or declines. An answer is compared, every entry of it, with the score
+form of the integral at a random point, and dropped where it differs. Entries that rest on conditions which the
+parameters' assumptions do not imply are tried where the condition fails too: they hold there by analytic continuation, or
+the information is infinite and the entry is kept with its condition, so that a value outside is refused, never wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import mpmath
+import numpy as np
+import sympy as sp
+
+from ..errors import FisherkitError, MethodError, PrecisionError, RegularityError
+from . import elementary, evaluate, gaussian, kernels, linear_system
+from .numbers import Estimate, estimate
+from .pieces import KINKED, Point, split
+from .tidy import tidy
+
+if TYPE_CHECKING:
+    from .model import Model
+
+Conditions = dict[Any, set[Any]]
+Answer = tuple[Any, Conditions]
+TRIED, JOINT = 8, 6  # digits of the comparison, of one variable and of several
+LARGEST_SUM = 200  # outcomes written out
+
+
+def find(model: Model) -> tuple[str, Any] | None:
+    """The tier that answered, and its (p, p) matrix; None where no closed form was found.
+
+    Raises
+    ------
+    RegularityError
+        When the model has no Fisher information anywhere it was tried.
+    """
+    at, there = valid_point(model)
+    for name, tier in TIERS.items():
+        answer = tier(model, at)
+        if answer is None:
+            continue
+        matrix, conditions = answer
+        matrix = matrix.applyfunc(tidy)
+        if _agrees(matrix, there, at):
+            return name, _conditioned(model, matrix, conditions)
+    return None
+
+
+# -- the tiers
+
+
+def _linear_system(model: Model, at: Point) -> Answer | None:
+    if model.log_density.has(*KINKED) and not _all_finite(model):
+        return None
+    matrix = linear_system.information(model.scores, model.hessian, model.data, model.symbols)
+    return None if matrix is None else (matrix, {})
+
+
+def _gaussian(model: Model, at: Point) -> Answer | None:
+    if any(support.discrete or (support.low, support.high) != (-sp.oo, sp.oo) for support in model.supports):
+        return None
+    matrix = gaussian.information(model.log_density, model.data, model.symbols)
+    return None if matrix is None else (matrix, {})
+
+
+def _finite(model: Model, at: Point) -> Answer | None:
+    """Every outcome by name."""
+    if not _all_finite(model) or np.prod([len(support.values or ()) for support in model.supports]) > LARGEST_SUM:
+        return None
+    size = len(model.symbols)
+    total = sp.zeros(size, size)
+    for values in product(*(support.values or () for support in model.supports)):
+        outcome = dict(zip(model.data, values, strict=True))
+        s = sp.Matrix([tidy(score.subs(outcome)) for score in model.scores])
+        total += tidy(sp.exp(model.log_density.subs(outcome))) * s * s.T
+    return total, {}
+
+
+def _kernels(model: Model, at: Point) -> Answer | None:
+    if (pieces := _pieces(model, at)) is None:
+        return None
+    return kernels.information(pieces, model.data[0], model.symbols, at)
+
+
+def _elementary(model: Model, at: Point) -> Answer | None:
+    if (pieces := _pieces(model, at)) is None:
+        return None
+    matrix = elementary.information(pieces, model.data[0], model.symbols)
+    return None if matrix is None else (matrix, {})
+
+
+TIERS: dict[str, Callable[[Model, Point], Answer | None]] = {
+    "linear system": _linear_system,
+    "gaussian": _gaussian,
+    "finite": _finite,
+    "kernels": _kernels,
+    "elementary": _elementary,
+}
+
+
+def _all_finite(model: Model) -> bool:
+    return all(support.values is not None for support in model.supports)
+
+
+def _pieces(model: Model, at: Point) -> list[Any] | None:
+    """Pieces whose order is that of every point: one kink at most, or none that moves."""
+    if len(model.data) > 1 or model.supports[0].discrete:
+        return None
+    pieces = split(model.log_density, model.data[0], model.supports[0], at)
+    inner = {end for piece in pieces for end in (piece.low, piece.high)} - {model.supports[0].low, model.supports[0].high}
+    return pieces if len(inner) <= 1 or not any(sp.sympify(end).free_symbols for end in inner) else None
+
+
+# -- the check
+
+
+def _agrees(matrix: Any, there: Estimate, at: Point) -> bool:
+    """Every entry of the formula against the integral."""
+    try:
+        with mpmath.workdps(20):
+            values = np.array([complex(v) for v in evaluate.digits([e.subs(at) for e in matrix], ())()]).reshape(matrix.shape)
+    except (TypeError, ValueError, ZeroDivisionError, KeyError, FisherkitError):  # singular there
+        return False
+    product = there.product.astype(float)
+    root = np.sqrt(np.diagonal(product))
+    return bool(np.max(np.abs(values - product) / np.outer(root, root)) < max(1e-7, 10 * there.error))
+
+
+def _conditioned(model: Model, matrix: Any, conditions: Conditions) -> Any:
+    """Entries with the conditions that neither the assumptions nor a trial outside make superfluous."""
+    needed = {condition for each in conditions.values() for condition in each}
+    kept = {condition for condition in needed if not _holds_outside(model, matrix, condition)}
+    out = matrix.as_mutable()
+    for (i, j), each in conditions.items():
+        if (own := sp.And(*(each & kept))) != True:  # noqa: E712 SymPy's
+            out[i, j] = sp.Piecewise((out[i, j], own))
+    return out
+
+
+def _holds_outside(model: Model, matrix: Any, condition: Any) -> bool:
+    """Whether the formula is right at a point where the condition fails."""
+    for at in trial_points(sorted(model.free, key=str), more=True):
+        if condition.subs(at) != False or matrix.subs(at).has(sp.zoo, sp.nan, sp.oo):  # noqa: E712 SymPy's
+            continue
+        try:
+            return _agrees(matrix, estimate(model, at, _digits(model)), at)
+        except (RegularityError, PrecisionError):
+            return False
+    return False
+
+
+def _digits(model: Model) -> int:
+    return TRIED if len(model.data) == 1 else JOINT
+
+
+# -- points
+
+
+def valid_point(model: Model) -> tuple[Point, Estimate]:
+    """A random point at which the density is one, and the information there."""
+    refusals: list[tuple[Point, RegularityError]] = []
+    for at in trial_points(sorted(model.free, key=str)):
+        try:
+            return at, estimate(model, at, _digits(model))
+        except RegularityError as refusal:
+            refusals.append((at, refusal))
+        except (PrecisionError, ZeroDivisionError, TypeError, ValueError) as failure:
+            if isinstance(failure, MethodError):
+                raise
+            continue
+    named = [(at, error) for at, error in refusals if error.condition != "not_normalised" or error.parameter] or refusals
+    if not named:
+        raise MethodError(f"the expectation over {model.data} could not be taken at any point tried, so nothing can be checked.")
+    at, first = named[0]
+    where = ", ".join(f"{symbol}={value}" for symbol, value in at.items())
+    raise RegularityError(f"{first} (Tried at {where}.)", condition=first.condition, parameter=first.parameter) from first
+
+
+def trial_points(symbols: list[Any], *, more: bool = False) -> Iterator[Point]:
+    """Rational values that respect the assumptions: fractions, larger numbers, and both mixed, rising and falling."""
+    count = len(symbols)
+    fractions = [sp.Rational(3 + 2 * k, 7 + 4 * count) for k in range(count)]
+    larger = [sp.Rational(sp.prime(6 + k), 11) for k in range(count)]  # no integers: singularities love them
+    small = [sp.Rational(2 + k, 11 + count**2) for k in range(count)]
+    mixed = [(larger if k % 2 else fractions)[k] for k in range(count)]
+    other = [(fractions if k % 2 else larger)[k] for k in range(count)]
+    shapes = [larger, fractions, mixed, other, small, larger[::-1], fractions[::-1], [v + 2 for v in larger]]
+    if more:
+        shapes += [[v / d for v in larger] for d in (2, 3, 4, 6)] + [[v * d for v in larger] for d in (2, 3, 6)]
+    for values in shapes:
+        yield {
+            s: (-v if s.is_negative else sp.Integer(k + 3) if s.is_integer else v)
+            for k, (s, v) in enumerate(zip(symbols, values, strict=True))
+        }
