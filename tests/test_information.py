@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,24 @@ def test_small_units_are_no_missing_information() -> None:
     F = fk.FisherInformation(D @ M @ D, parameters=ABC)
     assert F.rank == 3
     np.testing.assert_allclose(D @ F.inverse() @ D, np.linalg.inv(M), rtol=1e-10)
+
+
+def test_almost_dependent_is_not_dependent() -> None:
+    """Rounding is the limit."""
+    F = fk.FisherInformation([[1.0, 1 - 1e-10], [1 - 1e-10, 1.0]], parameters=("a", "b"))
+    assert F.rank == 2
+    np.testing.assert_allclose(F.standard_errors(), [1 / np.sqrt(2e-10)] * 2, rtol=1e-5)
+    with pytest.raises(fk.errors.SingularInformationError):
+        fk.FisherInformation([[1.0, 1 - 1e-16], [1 - 1e-16, 1.0]]).inverse()
+
+
+def test_a_small_part_of_a_null_direction_is_named_too() -> None:
+    null = np.array([1.0, -0.02, -1.0])
+    F = fk.FisherInformation(np.eye(3) - np.outer(null, null) / (null @ null), parameters=ABC)
+    with pytest.raises(fk.errors.SingularInformationError) as refusal:
+        F.inverse()
+    (direction,) = refusal.value.null_directions
+    np.testing.assert_allclose([direction[name] / direction["a"] for name in ABC], null, rtol=1e-10)
 
 
 def test_two_null_directions_are_two() -> None:
@@ -413,6 +432,13 @@ def test_refused_with_a_sentence(case: str) -> None:
         act()
 
 
+def test_asymmetry_up_to_rounding_is_smoothed() -> None:
+    F = fk.FisherInformation([[1.0, 0.5 + 1e-10], [0.5, 1.0]])
+    np.testing.assert_array_equal(F.dense(), F.dense().T)
+    with pytest.raises(fk.errors.DataError, match=r"F - F.T is 1e-06"):
+        fk.FisherInformation([[1.0, 0.5 + 1e-6], [0.5, 1.0]])
+
+
 def test_families_do_not_mix() -> None:
     torch = pytest.importorskip("torch")
     tensors = fk.FisherInformation(torch.eye(3), parameters=ABC)
@@ -467,6 +493,16 @@ def test_a_sum_knows_what_its_parts_share() -> None:
     assert same.point == one
     assert (NUMBERS + fk.FisherInformation(W, parameters=ABC, point=other)).point is None
     assert (NUMBERS + fk.FisherInformation(W, parameters=ABC, kind="empirical")).kind == "expected+empirical"
+
+
+def test_the_error_bound_of_a_sum_is_the_larger() -> None:
+    """By Cauchy and Schwarz: relative to the roots of the diagonals."""
+    rough, fine = (
+        fk.FisherInformation.of(NUMBERS._structure, replace(NUMBERS._provenance, error_bound=bound)) for bound in (1e-3, 1e-9)
+    )
+    assert (rough + fine).error_bound == (fine + rough).error_bound == (rough + NUMBERS).error_bound == 1e-3
+    assert (5 * rough).error_bound == rough.fix("a").error_bound == 1e-3  # relative: unchanged
+    assert rough.marginalize("a").error_bound is None  # amplified by an amount that is not followed
 
 
 def test_names_may_be_symbols() -> None:
