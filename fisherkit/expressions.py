@@ -101,7 +101,7 @@ def substitution(
 
     def substitute(array: Array) -> Array:
         moved = [replace(value, numbers) for value in array.flat]
-        if all(value.is_number for value in moved):
+        if all(value.is_number or not value.free_symbols for value in moved):
             moved = [_evaluated(value) for value in moved]
         entries = as_entries(np.array([*moved, None], dtype=object)[:-1].reshape(array.shape), name="entries of F.at(...)")
         return entries.astype(np.float64) if all(_is_double(value) for value in entries.flat) else entries
@@ -149,8 +149,26 @@ _DOMAIN = ("positive", "negative", "nonnegative", "nonpositive", "real", "nonzer
 
 def _evaluated(value: Any) -> Any:
     """A number to the precision of its parts."""
-    digits = max([17, *(f._prec * 0.30103 for f in value.atoms() if f.is_Float)])
-    return value.evalf(int(digits) + 1 if digits > 17 else 17)
+    needed = max([17, *(f._prec * 0.30103 for f in value.atoms() if f.is_Float)])
+    digits = int(needed) + 1 if needed > 17 else 17
+    return _differentiated(value, digits).evalf(digits)
+
+
+def _differentiated(value: Any, digits: int) -> Any:
+    """With numbers for derivatives that SymPy leaves undone at a point, such as zeta's."""
+    import mpmath
+    import sympy
+
+    def number(subs: Any) -> Any:
+        if not isinstance(subs.expr, sympy.Derivative) or len(subs.expr.args) != 2:
+            return subs.doit()
+        inner, (variable, order) = subs.expr.args
+        with mpmath.workdps(digits + 5):
+            f = sympy.lambdify(variable, inner, modules="mpmath")
+            point = mpmath.mpmathify(subs.point[0].evalf(digits + 5))
+            return sympy.Float(mpmath.diff(f, point, int(order)), digits + 5)
+
+    return value.replace(lambda part: isinstance(part, sympy.Subs), number)
 
 
 def _is_double(value: Any) -> bool:

@@ -188,7 +188,7 @@ class Model(model.Model):
         found = estimate(self, self._point(theta), method.digits)
         product = found.product
         if product.dtype == object:
-            entries = [sp.Float(value, method.digits + 3) for value in product.flat]
+            entries = [sp.Float(value, method.digits + 5) for value in product.flat]
             product = as_entries(np.array(entries, dtype=object).reshape(product.shape))
         if method.digits <= 15:
             product = product.astype(float)

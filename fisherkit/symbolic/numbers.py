@@ -123,9 +123,9 @@ def _functions(log_density: Any, scores: list[Any], x: Any, at: Point) -> tuple[
     return log, score
 
 
-def _mode(log: Any, ends: tuple[float, float]) -> float:
+def _mode(log: Any, ends: tuple[float, float], reach: int = 60) -> float:
     """Where the largest term of a sum stands: on a geometric grid, then between its neighbours."""
-    steps = np.unique(np.round(1.25 ** np.arange(60)))
+    steps = np.unique(np.round(1.25 ** np.arange(reach)))
     start = ends[0] if np.isfinite(ends[0]) else min(ends[1], 0.0)
     grid = np.unique(np.concatenate([start + np.r_[0, steps], start - steps]))
     for _ in range(20):
@@ -185,7 +185,8 @@ def _precise(model: Model, at: Point, digits: int) -> Estimate:
             low, high = (number(end, at) for end in (model.supports[0].low, model.supports[0].high))
             functions = sum_functions(model, at, digits)
             regularity.check_sum(model, at, lambda _: functions)
-            start = int(_mode(_functions(model.log_density, [], model.data[0], at)[0], (float(low), float(high))))
+            log, _ = _functions(model.log_density, [], model.data[0], at)
+            start = int(_mode(log, (float(low), float(high)), reach=24 if model.log_density.has(sp.Sum) else 60))
             total, error = certified.summation(functions, low, high, start, p, digits)
         else:
             pieces = split(model.log_density, model.data[0], model.supports[0], at)

@@ -128,7 +128,7 @@ def _refuse_end(symbol: Any, order: Any, *, integer: bool) -> None:
             parameter=str(symbol),
         )
     raise RegularityError(
-        f"the density jumps at a point that moves with {symbol} (it meets it with order {mpmath.nstr(order, 3)}, and more than 1 "
+        f"the density jumps at a point that moves with {symbol} (of order {float(order):.2g} in the distance from it, and more than 1 "
         f"is needed), so there is no Fisher information about {symbol}. Leave it out of parameters= where it is known; the "
         "Chapman-Robbins bound needs no derivative.",
         condition="support_depends_on_parameter",

@@ -10,6 +10,8 @@ import sympy as sp
 
 from ..errors import LayoutError
 
+WRITTEN_OUT = 200  # values of a range
+
 
 @dataclass(frozen=True)
 class Support:
@@ -55,6 +57,8 @@ def _read_set(support: Any) -> Support:
         return Support(support.start, support.end)
     if support == sp.S.Reals:
         return Support(-sp.oo, sp.oo)
+    if isinstance(support, sp.Range) and support.size.is_Integer and support.size <= WRITTEN_OUT:
+        return Support(None, None, discrete=True, values=tuple(support))
     if isinstance(support, (sp.Range, type(sp.S.Naturals), type(sp.S.Naturals0), type(sp.S.Integers))):
         return Support(support.inf, support.sup, discrete=True)
     if isinstance(support, sp.FiniteSet):

@@ -65,7 +65,9 @@ def test_points_outside_a_domain_that_the_assumptions_do_not_tell() -> None:
 
 def test_a_missing_factor_is_told_with_the_mass() -> None:
     model = fk.symbolic.Model(NORMAL * s, data=x, support=LINE)
-    with pytest.raises(fk.errors.RegularityError, match=r"has mass 1\.5454545 over its support at this point, not 1. .Tried at m="):
+    with pytest.raises(
+        fk.errors.RegularityError, match=r"has mass 1\.5454545 over its support at this point, not 1. .Tried at m="
+    ):
         fk.expected_information(model)
     with pytest.raises(fk.errors.RegularityError, match="has mass 2 over its support"):
         fk.expected_information(model, {"m": 0, "s": 2}, method=fk.Quadrature())
