@@ -173,6 +173,8 @@ def _term(side: Side, t: Any, digits: int) -> list[Any] | None:
     with mpmath.workdps(digits + GUARD + spare):
         try:
             row = products([_whole(value) for value in side.functions(d)], weight)
+        except RegularityError:
+            raise
         except (ZeroDivisionError, ValueError, OverflowError):
             return None
         return row if all(mpmath.isfinite(value) for value in row) else None

@@ -14,7 +14,7 @@ from .. import quadrature
 from ..errors import MethodError, PrecisionError, RegularityError
 from ..quadrature import Density, Moments
 from . import certified, evaluate, regularity
-from .pieces import Piece, Point, number, split
+from .pieces import Piece, Point, magnitude, number, split
 from .support import Support
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _univariate(model: Model, at: Point) -> tuple[Moments, float]:
     for piece in pieces:
         low, high = float(number(piece.low, at)), float(number(piece.high, at))
         scores = [sp.diff(piece.log_density, symbol) for symbol in model.symbols]
-        density = _density(piece.log_density, scores, x, (low, high), at, p)
+        density = _density(magnitude(piece.log_density), scores, x, (low, high), at, p)
         part, change = quadrature.integrate(density)
         total, error = total + part, max(error, change)
     return total, error
@@ -207,10 +207,12 @@ def precise_sides(model: Model, at: Point, pieces: list[Piece], digits: int) -> 
         for piece in pieces:
             scores = [sp.diff(piece.log_density, symbol) for symbol in model.symbols]
             ends = float(number(piece.low, at)), float(number(piece.high, at))
-            log = evaluate.arrays([piece.log_density.subs(at)], (x,))
+            log = evaluate.arrays([magnitude(piece.log_density.subs(at))], (x,))
             center = quadrature.find_center(_functions(piece.log_density, [], x, at)[0], ends)
             falls = partial(_fall_off, log)
-            there = Piece(piece.log_density.subs(at), sp.sympify(piece.low).subs(at), sp.sympify(piece.high).subs(at), None)
+            there = Piece(
+                magnitude(piece.log_density.subs(at)), sp.sympify(piece.low).subs(at), sp.sympify(piece.high).subs(at), None
+            )
             cut = sp.Rational(str(float(f"{center:.6g}")))
             out.append((piece, certified.sides(there, x, [s.subs(at) for s in scores], cut, falls)))
     return out

@@ -49,8 +49,10 @@ def kinks(log_density: Any, x: Any, support: Support, at: Point) -> list[Any]:
     """Where in the support a formula changes, in order at the point."""
     low, high = number(support.low, at), number(support.high, at)
     found: dict[Any, Any] = {}
-    for turning in sorted(_turnings(log_density), key=sp.default_sort_key):
-        for root in roots(turning, x, at) if turning.has(x) else ():
+    needed = _turnings(log_density)
+    zeros = {f.args[0] for f in log_density.atoms(sp.log) if f.args[0].is_polynomial(x)}
+    for turning in sorted(needed | zeros, key=sp.default_sort_key):
+        for root in roots(turning, x, at, needed=turning in needed) if turning.has(x) else ():
             value = number(root, at)
             if low < value < high and not any(abs(value - other) < mpmath.mpf(10) ** -20 for other in found.values()):
                 found[root] = value
@@ -67,7 +69,7 @@ def _turnings(expression: Any) -> set[Any]:
     return out
 
 
-def roots(turning: Any, x: Any, at: Point) -> list[Any]:
+def roots(turning: Any, x: Any, at: Point, *, needed: bool = True) -> list[Any]:
     """Zeros of a polynomial of degree one or two in x, or of one that x enters once."""
     if turning.is_polynomial(x) and 1 <= (degree := sp.degree(turning, x)) <= 2:
         c2, c1, c0 = (turning.expand().coeff(x, power) for power in (2, 1, 0))
@@ -76,6 +78,8 @@ def roots(turning: Any, x: Any, at: Point) -> list[Any]:
         root = sp.sqrt(c1**2 - 4 * c2 * c0)
         return [(-c1 + sign * root) / (2 * c2) for sign in (-1, 1)] if number(root**2, at) >= 0 else []
     found = invert(turning, x, sp.S.Zero, at)
+    if found is None and not needed:
+        return []
     if found is None:
         raise MethodError(f"the density changes its formula where {turning} = 0, which could not be solved for {x}.")
     return [found]
@@ -122,6 +126,14 @@ def invert(g: Any, x: Any, target: Any, at: Point) -> Any | None:
         else:
             return None
     return target
+
+
+def magnitude(log_density: Any) -> Any:
+    """A log-density as the sum of logarithms of absolute values: its factors may be negative two by two.
+
+    A density that is negative somewhere then has too much mass, and is told by it.
+    """
+    return log_density.replace(sp.log, lambda part: sp.log(part if part.is_nonnegative else sp.Abs(part)))
 
 
 def between(low: Any, high: Any) -> Any:

@@ -38,6 +38,8 @@ def as_model(value: Any, *, parameters: Any = None) -> Model:
     from sympy.stats.drv import SingleDiscretePSpace
     from sympy.stats.frv import SingleFinitePSpace
 
+    if isinstance(value, Model):
+        return value
     space = getattr(value, "pspace", None)
     if isinstance(space, SingleContinuousPSpace):
         return _continuous(space, parameters)

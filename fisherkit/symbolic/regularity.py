@@ -30,6 +30,8 @@ def check(model: Model, at: Point, parts: list[tuple[Piece, list[certified.Side]
     """Refuse a univariate continuous density without Fisher information at the point."""
     (support,) = model.supports
     outer = (support.low, support.high)
+    for piece, _ in parts:
+        _check_sign(piece, model.data[0], at)
     _check_jumps(model, at, [piece for piece, _ in parts], outer)
     for piece, sides in parts:
         for side in sides:
@@ -74,6 +76,13 @@ def check_declared(model: Model) -> None:
             )
         if moves and len(model.data) > 1:
             _refuse_end(symbol, mpmath.mpf(0), integer=False)
+
+
+def _check_sign(piece: Piece, x: Any, at: Point) -> None:
+    """Refuse a density whose logarithm has an odd multiple of i pi somewhere inside the piece."""
+    turn = sp.im(piece.log_density.subs({**at, x: piece.inside}).evalf(20)) / sp.pi
+    if turn.is_number and round(float(turn)) % 2:
+        raise RegularityError(f"the density is negative at {x} = {float(piece.inside):.4g}.", condition="not_normalised")
 
 
 def _check_jumps(model: Model, at: Point, pieces: list[Piece], outer: tuple[Any, Any]) -> None:
@@ -128,8 +137,8 @@ def _refuse_end(symbol: Any, order: Any, *, integer: bool) -> None:
             parameter=str(symbol),
         )
     raise RegularityError(
-        f"the density jumps at a point that moves with {symbol} (of order {float(order):.2g} in the distance from it, and more than 1 "
-        f"is needed), so there is no Fisher information about {symbol}. Leave it out of parameters= where it is known; the "
+        f"the density jumps at a point that moves with {symbol} (of order {float(order):.2g} in the distance from it, and more "
+        f"than 1 is needed), so there is no Fisher information about {symbol}. Leave it out of parameters= where known; the "
         "Chapman-Robbins bound needs no derivative.",
         condition="support_depends_on_parameter",
         parameter=str(symbol),
