@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small problems: threads only get in each other's way
 
 #: parts of the package, and of the helpers of its tests, that are not even imported without their library
 NEEDS = {"networks": "torch", "torch_distributions": "torch", "applications": "torch", "cli": "torch", "plots": "matplotlib"}
