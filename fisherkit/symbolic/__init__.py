@@ -1,7 +1,8 @@
 """Information from formulas, through SymPy."""
 
+from .exponential_family import ExponentialFamily, exponential_family
 from .formulas import lambdify, latex
 from .model import Model
 from .random_variables import as_model
 
-__all__ = ["Model", "as_model", "lambdify", "latex"]
+__all__ = ["ExponentialFamily", "Model", "as_model", "exponential_family", "lambdify", "latex"]

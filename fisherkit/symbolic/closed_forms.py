@@ -9,6 +9,7 @@ the information is infinite and the entry is kept with its condition, so that a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import sympy as sp
 
 from ..errors import FisherkitError, MethodError, PrecisionError, RegularityError
 from . import elementary, evaluate, gaussian, kernels, linear_system
+from .deadline import Expired, deadline
 from .numbers import Estimate, estimate
 from .pieces import KINKED, Point, split
 from .tidy import tidy
@@ -29,6 +31,7 @@ Conditions = dict[Any, set[Any]]
 Answer = tuple[Any, Conditions]
 TRIED, JOINT = 8, 6  # digits of the comparison, of one variable and of several
 LARGEST_SUM = 200  # outcomes written out
+DEADLINE = 10.0  # seconds for each tier
 
 
 def find(model: Model) -> tuple[str, Any] | None:
@@ -41,13 +44,13 @@ def find(model: Model) -> tuple[str, Any] | None:
     """
     at, there = valid_point(model)
     for name, tier in TIERS.items():
-        answer = tier(model, at)
-        if answer is None:
-            continue
-        matrix, conditions = answer
-        matrix = matrix.applyfunc(tidy)
-        if _agrees(matrix, there, at):
-            return name, _conditioned(model, matrix, conditions)
+        with suppress(Expired):
+            with deadline(DEADLINE):
+                answer = tier(model, at)
+                matrix, conditions = answer if answer is not None else (None, {})
+                matrix = matrix if matrix is None else matrix.applyfunc(tidy)
+            if matrix is not None and _agrees(matrix, there, at):
+                return name, _conditioned(model, matrix, conditions)
     return None
 
 

@@ -101,6 +101,28 @@ class Model(model.Model):
             raise LayoutError(f"the density does not mention {absent[0]}{hint}; it has {', '.join(sorted(map(str, free)))}.")
         return chosen
 
+    def given(self, **known: Any) -> Model:
+        """The model in which these parameters are known: ``model.given(sigma=2)``.
+
+        Values may be numbers or expressions; the other parameters stay, in their order.
+
+        Raises
+        ------
+        LayoutError
+            When a name is none of the symbols, or no parameter is left.
+        """
+        names = {str(symbol): symbol for symbol in self.free}
+        if unknown := sorted(set(known) - set(names)):
+            raise LayoutError(f"given() got {', '.join(unknown)}; the density holds {', '.join(sorted(names))}.")
+        values = {names[name]: checked(names[name], value) for name, value in known.items()}
+        supports = tuple(support.subs(values) for support in self.supports)
+        return Model(
+            log_density=self.log_density.subs(values),
+            data=self.data,
+            parameters=[symbol for symbol in self.symbols if symbol not in values],
+            support=supports if len(supports) > 1 else supports[0],
+        )
+
     # -- formulas
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sympy as sp
@@ -27,6 +27,11 @@ class Support:
         parts = self.values or (self.low, self.high)
         return set().union(*(sp.sympify(part).free_symbols for part in parts))
 
+    def subs(self, values: dict[Any, Any]) -> Support:
+        """With values for symbols."""
+        low, high = (end if end is None else sp.sympify(end).subs(values) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
     def at(self, point: dict[Any, Any]) -> tuple[float, float]:
         """The ends as machine numbers."""
         return float(sp.sympify(self.low).subs(point)), float(sp.sympify(self.high).subs(point))
@@ -34,6 +39,8 @@ class Support:
 
 def read(support: Any, symbol: Any) -> Support:
     """A pair of ends, a SymPy set, or a collection of values."""
+    if isinstance(support, Support):
+        return support
     if isinstance(support, sp.Set):
         return _read_set(support)
     if isinstance(support, tuple) and len(support) == 2:
