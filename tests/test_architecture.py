@@ -59,7 +59,7 @@ PUBLIC = {
     "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications bounds checks
         cramer_rao_bound empirical_information errors expected_information load networks observed_information plots sampled
         score symbolic""",
-    "fisherkit.symbolic": "Model as_model lambdify latex",
+    "fisherkit.symbolic": "ExponentialFamily Model as_model exponential_family lambdify latex",
     "fisherkit.sampled": "Family Model as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
     "fisherkit.bounds": "Bound cramer_rao_bound",
