@@ -97,7 +97,10 @@ def products(density: Any, parameters: Any) -> list[Any]:
     return [u * v for u, v in product(scores, scores)]
 
 
-@pytest.mark.parametrize("name", DENSITIES)
+LONG = {"extreme values, unbounded", "exponentiated exponential", "Student with all three", "Burr with a scale", "log-gamma"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in DENSITIES])
 def test_a_closed_form_that_another_rule_confirms(name: str) -> None:
     density, support, parameters, values, tier = DENSITIES[name]
     model = fk.symbolic.Model(density, data=x, parameters=parameters, support=support)

@@ -25,7 +25,13 @@ def numbers(matrix: Any, at: dict[Any, Any]) -> list[Any]:
         return evaluate.digits([sp.sympify(entry).subs(at) for entry in matrix], ())()
 
 
-@pytest.mark.parametrize("name", sorted(set(ROWS) - WITHOUT))
+#: the same densities by a map of the data or of the parameters
+TWINS = {"FisherZ", "LogCauchy", "BetaPrime", "LogitNormal", "ChiSquared", "LogLogistic", "Frechet"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in TWINS)) for name in sorted(set(ROWS) - WITHOUT)]
+)
 def test_the_closed_form_is_the_published_one_at_two_points(name: str) -> None:
     row = family(name)
     model = as_model(row.variable)
