@@ -62,13 +62,14 @@ class Moments:
     @property
     def noise(self) -> float:
         """Relative error that comes from the scores."""
-        return float((self.spoiled / np.maximum(np.diagonal(self.product), 1e-300)).max())
+        return float((self.spoiled / np.maximum(np.diagonal(self.product), 1e-300)).max(initial=0.0))
 
     def distance(self, other: Moments) -> float:
         """Largest difference, relative to the diagonal."""
         root = np.sqrt(np.maximum(np.diagonal(self.product), 1e-300))
         entries = np.abs(self.product - other.product) / np.outer(root, root)
-        return float(max(abs(self.mass - other.mass), entries.max(), (np.abs(self.mean - other.mean) / root).max()))
+        means = np.abs(self.mean - other.mean) / root
+        return float(max(abs(self.mass - other.mass), entries.max(initial=0.0), means.max(initial=0.0)))
 
 
 def integrate(density: Density) -> tuple[Moments, float]:

@@ -112,6 +112,14 @@ def information(pieces: list[Piece], x: Any, parameters: tuple[Any, ...], at: Po
     return out, conditions
 
 
+def mass(pieces: list[Piece], x: Any, at: Point) -> Any | None:
+    """The integral of the density over its pieces, or None where some piece is no such kernel."""
+    found = [_pulled_back(piece, x, (), at) for piece in pieces]
+    if any(branches is None for branches in found):
+        return None
+    return sum(kernel.mass for branches in found for kernel, _ in branches or ())
+
+
 def _weights(kernels: list[Kernel]) -> list[Any]:
     """The masses of the branches: equal parts where the kernels are equal."""
     first = kernels[0]

@@ -23,11 +23,12 @@ from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from . import closed_forms, evaluate, regularity
+from .density import Density
 from .numbers import estimate
 from .support import read
 
 
-class Model(model.Model):
+class Model(Density, model.Model):
     """A density or probability mass function in symbols.
 
     Parameters
@@ -78,28 +79,16 @@ class Model(model.Model):
         if (density is None) == (log_density is None):
             raise LayoutError("a symbolic model needs either a density or log_density=, not both.")
         given = _expression(density if log_density is None else log_density)
-        self.log_density = _log(given) if log_density is None else given
-        self.data = tuple(data) if isinstance(data, Iterable) else (data,)
-        supports = support if len(self.data) > 1 else (support,)
-        if len(supports) != len(self.data):
-            raise LayoutError(f"{len(self.data)} data symbols need as many supports; got {len(supports)}.")
-        self.supports = tuple(read(one, symbol) for one, symbol in zip(supports, self.data, strict=True))
-        self.symbols = self._parameter_symbols(parameters)
-        self.parameters = Parameters.of(self.symbols)
+        chosen = tuple(data) if isinstance(data, Iterable) else (data,)
+        supports = support if len(chosen) > 1 else (support,)
+        if len(supports) != len(chosen):
+            raise LayoutError(f"{len(chosen)} data symbols need as many supports; got {len(supports)}.")
+        read_supports = tuple(read(one, symbol) for one, symbol in zip(supports, chosen, strict=True))
+        log_density = _log(given) if log_density is None else given
+        symbols = _parameter_symbols(Density(log_density, chosen, read_supports, ()).free, parameters)
+        super().__init__(log_density, chosen, read_supports, symbols)
+        self.parameters = Parameters.of(symbols)
         regularity.check_declared(self)
-
-    def _parameter_symbols(self, parameters: Any) -> tuple[Any, ...]:
-        free = self.log_density.free_symbols.union(*(s.free_symbols for s in self.supports)) - set(self.data)
-        if parameters is None:
-            return tuple(sorted(free, key=lambda s: s.name))
-        chosen = tuple(parameters) if isinstance(parameters, Iterable) else (parameters,)
-        if not all(isinstance(symbol, sp.Symbol) for symbol in chosen):
-            raise LayoutError(f"parameters must be SymPy symbols; got {parameters!r}.")
-        if absent := [symbol for symbol in chosen if symbol not in free]:
-            similar = [s for s in free if str(s) == str(absent[0])]
-            hint = " (a symbol of that name with other assumptions is there)" if similar else ""
-            raise LayoutError(f"the density does not mention {absent[0]}{hint}; it has {', '.join(sorted(map(str, free)))}.")
-        return chosen
 
     def given(self, **known: Any) -> Model:
         """The model in which these parameters are known: ``model.given(sigma=2)``.
@@ -126,15 +115,6 @@ class Model(model.Model):
     # -- formulas
 
     @cached_property
-    def scores(self) -> list[Any]:
-        """Derivatives of the log-density, one per parameter."""
-        return [sp.diff(self.log_density, symbol) for symbol in self.symbols]
-
-    @cached_property
-    def hessian(self) -> list[list[Any]]:
-        return [[sp.diff(score, symbol) for symbol in self.symbols] for score in self.scores]
-
-    @cached_property
     def _closed_form(self) -> tuple[str, Any] | None:
         return closed_forms.find(self)
 
@@ -142,11 +122,6 @@ class Model(model.Model):
     def tier(self) -> str | None:
         """Which idea gave the closed form; None where none was found."""
         return self._closed_form[0] if self._closed_form else None
-
-    @property
-    def free(self) -> set[Any]:
-        """Parameters and known constants."""
-        return set(self.log_density.free_symbols).union(*(s.free_symbols for s in self.supports)) - set(self.data)
 
     # -- the verbs
 
@@ -286,6 +261,20 @@ def _expression(value: Any) -> Any:
     if isinstance(value, str) or not isinstance(value, (sp.Expr, int, float)):
         raise LayoutError(f"a density is a SymPy expression; got {value!r}. Text is never evaluated.")
     return sp.sympify(value)
+
+
+def _parameter_symbols(free: set[Any], parameters: Any) -> tuple[Any, ...]:
+    """Those asked for, which the density must mention; all free symbols by name otherwise."""
+    if parameters is None:
+        return tuple(sorted(free, key=lambda s: s.name))
+    chosen = tuple(parameters) if isinstance(parameters, Iterable) else (parameters,)
+    if not all(isinstance(symbol, sp.Symbol) for symbol in chosen):
+        raise LayoutError(f"parameters must be SymPy symbols; got {parameters!r}.")
+    if absent := [symbol for symbol in chosen if symbol not in free]:
+        similar = [s for s in free if str(s) == str(absent[0])]
+        hint = " (a symbol of that name with other assumptions is there)" if similar else ""
+        raise LayoutError(f"the density does not mention {absent[0]}{hint}; it has {', '.join(sorted(map(str, free)))}.")
+    return chosen
 
 
 def _log(density: Any) -> Any:
