@@ -14,9 +14,8 @@ from typing import Any
 import sympy as sp
 
 from ..errors import RegularityError
+from .pieces import Point, between, number
 from .support import Support
-
-Point = dict[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +121,12 @@ def _without(support: Support, masses: Iterable[Any]) -> Support | None:
 
 def _settled(density: Density, at: Point) -> Density:
     """With the symbols that it does not depend on at their values: they cancel between its factors."""
-    scores = {symbol: sp.simplify(score) for symbol, score in zip(density.symbols, density.scores, strict=True)}
-    idle = {symbol: at[symbol] for symbol, score in scores.items() if score == 0}
+    (x,), (support,) = density.data, density.supports
+    low, high = number(support.low, at), number(support.high, at)
+    first = between(low, high)
+    places = [{**at, x: first}, {**at, x: first + 1 if support.discrete else between(low, number(first, at))}]
+    scores = dict(zip(density.symbols, density.scores, strict=True))
+    idle = {s: at[s] for s, score in scores.items() if all(abs(sp.N(score.subs(here), 40)) < 1e-30 for here in places)}
     moving = tuple(symbol for symbol in density.symbols if symbol not in idle)
     return Density(density.log_density.subs(idle), density.data, density.supports, moving)
 

@@ -17,7 +17,8 @@ import sympy as sp
 from ..errors import PrecisionError, RegularityError
 from ..quadrature import Moments
 from . import evaluate
-from .density import Density, Point
+from .density import Density
+from .pieces import Point
 
 Function = Callable[..., np.ndarray]
 LARGEST = 2_000_000  # outcomes enumerated

@@ -23,12 +23,13 @@ from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from . import closed_forms, evaluate, regularity
+from .algebra import Algebra
 from .density import Density
 from .numbers import estimate
 from .support import read
 
 
-class Model(Density, model.Model):
+class Model(Algebra, model.Model):
     """A density or probability mass function in symbols.
 
     Parameters
@@ -89,28 +90,6 @@ class Model(Density, model.Model):
         super().__init__(log_density, chosen, read_supports, symbols)
         self.parameters = Parameters.of(symbols)
         regularity.check_declared(self)
-
-    def given(self, **known: Any) -> Model:
-        """The model in which these parameters are known: ``model.given(sigma=2)``.
-
-        Values may be numbers or expressions; the other parameters stay, in their order.
-
-        Raises
-        ------
-        LayoutError
-            When a name is none of the symbols, or no parameter is left.
-        """
-        names = {str(symbol): symbol for symbol in self.free}
-        if unknown := sorted(set(known) - set(names)):
-            raise LayoutError(f"given() got {', '.join(unknown)}; the density holds {', '.join(sorted(names))}.")
-        values = {names[name]: checked(names[name], value) for name, value in known.items()}
-        supports = tuple(support.subs(values) for support in self.supports)
-        return Model(
-            log_density=self.log_density.subs(values),
-            data=self.data,
-            parameters=[symbol for symbol in self.symbols if symbol not in values],
-            support=supports if len(supports) > 1 else supports[0],
-        )
 
     # -- formulas
 

@@ -10,8 +10,8 @@ import sympy as sp
 
 from . import kernels
 from .deadline import Expired, deadline
-from .density import Density, Point
-from .pieces import split
+from .density import Density
+from .pieces import Point, split
 
 PATIENCE = 3.0  # seconds for one integral
 
