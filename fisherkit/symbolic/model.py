@@ -22,7 +22,7 @@ from ..provenance import Provenance
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
-from . import closed_forms, evaluate, regularity
+from . import closed_forms, evaluate, exponential_family, regularity
 from .numbers import estimate
 from .support import read
 
@@ -122,6 +122,25 @@ class Model(model.Model):
             parameters=[symbol for symbol in self.symbols if symbol not in values],
             support=supports if len(supports) > 1 else supports[0],
         )
+
+    def exponential_family(self) -> exponential_family.ExponentialFamily:
+        """Natural parameters, sufficient statistics, log-partition and carrier, in a minimal representation.
+
+        Raises
+        ------
+        MethodError
+            When the density is of no exponential family; what mixes data and parameters is named.
+        RegularityError
+            When the support moves with a parameter.
+
+        Examples
+        --------
+        >>> rate = sympy.Symbol("rate", positive=True)
+        >>> family = fk.symbolic.as_model(sympy.stats.Exponential("X", rate)).exponential_family()
+        >>> family.natural, family.log_partition
+        ((-rate,), -log(rate))
+        """
+        return exponential_family.find(self)
 
     # -- formulas
 
