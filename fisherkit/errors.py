@@ -89,6 +89,23 @@ class StorageError(FisherkitError, ValueError):
     """A file is not one that `fisherkit.save` wrote, or is damaged."""
 
 
+class TextError(FisherkitError, ValueError):
+    """A text is no formula that fisherkit reads, or one that would cost too much.
+
+    Attributes
+    ----------
+    text : str
+        What was read.
+    column : int or None
+        Where in it the trouble starts, counted from 0.
+    """
+
+    def __init__(self, message: str, *, text: str = "", column: int | None = None) -> None:
+        super().__init__(message)
+        self.text = text
+        self.column = column
+
+
 class IdentityError(FisherkitError, AssertionError):
     """An identity that every Fisher information obeys does not hold.
 

@@ -30,10 +30,10 @@ LAYERS = (
     "networks sampled symbolic verbs",  # sources: give one
     "model",
     "information",
-    "jacobians storage uncertainty",
+    "formulas jacobians storage uncertainty",
     "expressions provenance structures",
     "parameters quadrature",
-    "arrays methods optional",
+    "arrays limits methods optional",
     "errors",
 )
 
@@ -59,7 +59,7 @@ PUBLIC = {
     "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications bounds checks
         cramer_rao_bound empirical_information errors expected_information load networks observed_information plots sampled
         score symbolic""",
-    "fisherkit.symbolic": "ExponentialFamily Model as_model exponential_family lambdify latex",
+    "fisherkit.symbolic": "ExponentialFamily Model as_model parse_expression parse_model",
     "fisherkit.sampled": "Family Model as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
     "fisherkit.bounds": "Bound cramer_rao_bound",
@@ -69,10 +69,10 @@ PUBLIC = {
         check_reparametrization check_scores check_total""",
     "fisherkit.errors": """DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
-        SingularInformationError StorageError""",
-    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse kind logdet
-        marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename reparametrize save solve
-        standard_errors structure total trace""",
+        SingularInformationError StorageError TextError""",
+    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse kind
+        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename
+        reparametrize save solve standard_errors structure total trace""",
 }
 
 #: What an installation brings. Half of the users need no PyTorch; nobody needs torchvision.

@@ -16,6 +16,7 @@ BUILTIN = {
     errors.MemoryBudgetError: MemoryError,
     errors.MissingDependencyError: ImportError,
     errors.StorageError: ValueError,
+    errors.TextError: ValueError,
     errors.IdentityError: AssertionError,
     errors.PrecisionError: ArithmeticError,
 }
@@ -39,3 +40,5 @@ def test_what_they_carry() -> None:
     singular = errors.SingularInformationError("no", null_directions=[{"a": 1.0}])
     assert (singular.condition, singular.null_directions) == ("singular_information", ({"a": 1.0},))
     assert errors.IdentityError("no", identity="additivity").identity == "additivity"
+    text = errors.TextError("no", text="2x", column=1)
+    assert (text.text, text.column, str(text)) == ("2x", 1, "no")

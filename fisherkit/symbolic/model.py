@@ -22,7 +22,7 @@ from ..provenance import Provenance
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
-from . import closed_forms, evaluate, regularity
+from . import closed_forms, evaluate, exponential_family, regularity
 from .algebra import Algebra
 from .density import Density
 from .numbers import estimate
@@ -90,6 +90,25 @@ class Model(Algebra, model.Model):
         super().__init__(log_density, chosen, read_supports, symbols)
         self.parameters = Parameters.of(symbols)
         regularity.check_declared(self)
+
+    def exponential_family(self) -> exponential_family.ExponentialFamily:
+        """Natural parameters, sufficient statistics, log-partition and carrier, in a minimal representation.
+
+        Raises
+        ------
+        MethodError
+            When the density is of no exponential family; what mixes data and parameters is named.
+        RegularityError
+            When the support moves with a parameter.
+
+        Examples
+        --------
+        >>> rate = sympy.Symbol("rate", positive=True)
+        >>> family = fk.symbolic.as_model(sympy.stats.Exponential("X", rate)).exponential_family()
+        >>> family.natural, family.log_partition
+        ((-rate,), -log(rate))
+        """
+        return exponential_family.find(self)
 
     # -- formulas
 

@@ -99,9 +99,8 @@ def _machine(density: Density, at: Point, digits: int) -> Estimate | None:
                 moments, error = _univariate(density, at)
             except (RegularityError, OverflowError, ZeroDivisionError):  # of the rule: the precise one decides
                 return None
-    if error > 10.0**-digits:
-        return None
-    return Estimate(moments.mass, moments.mean, (moments.product + moments.product.T) / 2, max(error, 2.0**-52))
+        product = (moments.product + moments.product.T) / 2
+    return None if error > 10.0**-digits else Estimate(moments.mass, moments.mean, product, max(error, 2.0**-52))
 
 
 def _univariate(model: Density, at: Point) -> tuple[Moments, float]:
