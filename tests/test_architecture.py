@@ -31,7 +31,7 @@ LAYERS = (
     "model",
     "information",
     "formulas jacobians storage uncertainty",
-    "expressions provenance structures",
+    "expressions provenance ratios structures",
     "parameters quadrature",
     "arrays limits methods optional",
     "errors",
@@ -56,13 +56,15 @@ LOADS = {
 
 #: The public names. A change here is a change that users see: it needs a line in docs/changelog.md.
 PUBLIC = {
-    "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications bounds checks
-        cramer_rao_bound empirical_information errors expected_information load networks observed_information plots sampled
+    "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications
+        bhattacharyya_bound bounds chapman_robbins_bound checks constrained_bound cramer_rao_bound misspecified_bound
+        van_trees_bound empirical_information errors expected_information load networks observed_information plots sampled
         score symbolic""",
-    "fisherkit.symbolic": "ExponentialFamily Model as_model parse_expression parse_model",
-    "fisherkit.sampled": "Family Model as_model",
+    "fisherkit.symbolic": "ExponentialFamily Model as_location_family as_model parse_expression parse_model",
+    "fisherkit.sampled": "Family Model as_location_family as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
-    "fisherkit.bounds": "Bound cramer_rao_bound",
+    "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound
+        efficiency efficient_estimator hybrid_bound misspecified_bound van_trees_bound""",
     "fisherkit.applications": "EWC",
     "fisherkit.plots": "ellipse",
     "fisherkit.checks": """check_additivity check_batch_size check_divergence check_information check_labels check_model
@@ -87,7 +89,7 @@ EXTRAS = {
 }
 
 #: Public for the other parts of fisherkit, not for its users.
-INTERNAL = {"__version__", "as_model", "Family"}
+INTERNAL = {"__version__", "as_location_family", "as_model", "Family"}
 
 ROOT = Path(fisherkit.__file__).parent
 FILES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -22,7 +22,8 @@ from ..provenance import Provenance
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
-from . import closed_forms, evaluate, exponential_family, regularity
+from ..uncertainty import Expectation
+from . import closed_forms, evaluate, expectations, exponential_family, ratios, regularity
 from .algebra import Algebra
 from .density import Density
 from .numbers import estimate
@@ -176,6 +177,31 @@ class Model(Algebra, model.Model):
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         s = self._evaluate(self.scores, theta, data)
         return self._over_data("empirical", s.T @ s, len(s), theta, structure)
+
+    # -- for bounds
+
+    def point(self, theta: Theta = None) -> dict[str, Any]:
+        return {str(s): s for s in self.symbols} if theta is None else self._by_name(theta)
+
+    def ratios(
+        self, theta: Theta, *, order: int, points: Sequence[Mapping[str, Any]], method: Method | None = None
+    ) -> Expectation:
+        if method is not None:
+            require(method, (Exact, Quadrature), what="a symbolic model")
+        if theta is None:
+            return Expectation(ratios.formula(self, order, points))
+        return Expectation(ratios.numbers(self, self._point(theta), order, points))
+
+    def expectation(self, function: Any, theta: Theta = None, *, method: Method | None = None) -> Expectation:
+        if method is not None:
+            require(method, (Exact, Quadrature), what="a symbolic model")
+        return Expectation(expectations.expectation(self, function, None if theta is None else self._point(theta)))
+
+    def hessians(self, theta: Theta = None, *, data: Any = None) -> Any:
+        if theta is None and (symbols := self._as_symbols(data)) is not None:
+            return sp.ImmutableMatrix(self.hessian).subs(symbols)
+        flat = self._evaluate([entry for row in self.hessian for entry in row], theta, data)
+        return flat.reshape(-1, len(self.symbols), len(self.symbols))
 
     # -- numbers
 
