@@ -26,6 +26,8 @@ class Model(ABC):
 
     parameters: Parameters
     takes_inputs: ClassVar[bool] = False
+    covariates: tuple[str, ...] = ()
+    """Known constants that may differ from row to row of the data: then an expectation is a mean over their rows."""
 
     def score(self, theta: Theta, *, data: Any) -> Any:
         self._refuse("score")
@@ -38,6 +40,10 @@ class Model(ABC):
 
     def empirical_information(self, theta: Theta, *, data: Any, structure: str) -> FisherInformation:
         self._refuse("empirical_information")
+
+    def log_likelihood(self, theta: Theta, *, data: Any) -> float:
+        """Sum of the log-density over the data; minus infinity where an observation is impossible."""
+        self._refuse("log_likelihood")
 
     def _refuse(self, verb: str) -> NoReturn:
         answered = [name for name in VERBS if getattr(type(self), name) is not getattr(Model, name)]

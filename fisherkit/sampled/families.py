@@ -55,6 +55,9 @@ class Family(model.Model):
     def empirical_information(self, theta: Theta = None, *, data: Any, structure: str = "dense") -> FisherInformation:
         return self.model(theta).empirical_information(data=data, structure=structure)
 
+    def log_likelihood(self, theta: Theta = None, *, data: Any) -> float:
+        return self.model(theta).log_likelihood(data=data)
+
     def _is_integer(self, name: str, values: Mapping[str, Any]) -> bool:
         """A family may call a parameter an integer and yet take fractions (the n of a negative binomial)."""
         low, _ = self._make({**self._fixed, **values, name: values[name] + 0.25}).support()
