@@ -232,7 +232,7 @@ class Model(model.Model):
         symbols, columns = self._rows(data)
         at = self._point(theta, symbols)
         self._refuse_impossible(at, dict(zip(symbols, columns, strict=True)))
-        values = evaluate.arrays([self.log_density.subs(at)], symbols)(*columns)[0]
+        values = self._numbers([self.log_density], at, symbols, columns)[0]
         if np.isnan(values).any():
             raise DataError(f"the log-density of observation {int(np.argmax(np.isnan(values)))} is nan at {at}.")
         return float(values.sum())
@@ -291,12 +291,27 @@ class Model(model.Model):
         symbols, columns = self._rows(data)
         at = self._point(theta, symbols)
         self._refuse_impossible(at, dict(zip(symbols, columns, strict=True)))
-        values = evaluate.arrays([e.subs(at) for e in expressions], symbols)(*columns).T
+        values = self._numbers(expressions, at, symbols, columns).T
         if len(bad := np.argwhere(~np.isfinite(values))):
             i, k = bad[0]
             symbol = self.symbols[k % len(self.symbols)]
             raise DataError(f"the score of observation {i} in {symbol} is {values[i, k]}: the observation is impossible there.")
         return values
+
+    def _numbers(self, expressions: list[Any], at: dict[Any, Any], symbols: tuple[Any, ...], columns: list[np.ndarray]) -> np.ndarray:
+        """(k, n) values. Compiled once for all points; anew with the point put in first where that is not finite."""
+        rest = sorted(at, key=str)
+        key = (*expressions, *symbols, *rest)
+        if key not in self._compiled:
+            self._compiled[key] = evaluate.arrays(expressions, (*symbols, *rest))
+        values = self._compiled[key](*columns, *(float(at[s]) for s in rest))
+        if np.isfinite(values).all():
+            return np.asarray(values)
+        return evaluate.arrays([e.subs(at) for e in expressions], symbols)(*columns)
+
+    @cached_property
+    def _compiled(self) -> dict[tuple[Any, ...], Any]:
+        return {}
 
     def _rows(self, data: Any, observed: tuple[Any, ...] | None = None) -> tuple[tuple[Any, ...], list[np.ndarray]]:
         """The symbols that have a column, and the columns. A mapping, or a data frame, may hold covariates by name."""
