@@ -34,9 +34,7 @@ class Covariance:
         return self.matrix
 
 
-def sandwich(
-    model: Any, theta: Any, data: Any, *, clusters: Any = None, small_sample: bool = False
-) -> Covariance:
+def sandwich(model: Any, theta: Any, data: Any, *, clusters: Any = None, small_sample: bool = False) -> Covariance:
     r"""Covariance of a maximum-likelihood estimate that does not rest on the model being true.
 
     :math:`A^{-1} B A^{-1}` with A the observed information and B the sum of outer products of scores; with ``clusters``, of the

@@ -42,9 +42,7 @@ class HypothesisTest:
         return f"HypothesisTest({self.kind}, {told})"
 
 
-def wald_test(
-    information: FisherInformation | Covariance, theta_hat: Any, null: Any, *, of: Any = None
-) -> HypothesisTest:
+def wald_test(information: FisherInformation | Covariance, theta_hat: Any, null: Any, *, of: Any = None) -> HypothesisTest:
     r"""Test a hypothesis by the distance of the estimate from it, in standard errors.
 
     :math:`W = (g - g_0)^\top (G F^{-1} G^\top)^{-1} (g - g_0)`.
@@ -178,12 +176,16 @@ def _quadratic(covariance: np.ndarray, distance: np.ndarray, names: list[str]) -
     root = np.sqrt(np.diagonal(covariance))
     if not (root > 0).all():
         name = names[int(np.argmin(root))]
-        raise SingularInformationError(f"{name} has no variance at the estimate: its gradient is zero.", null_directions=[{name: 1.0}])
+        raise SingularInformationError(
+            f"{name} has no variance at the estimate: its gradient is zero.", null_directions=[{name: 1.0}]
+        )
     values, vectors = np.linalg.eigh(covariance / np.outer(root, root))
     if values[0] <= 10 * len(root) * np.finfo(float).eps * values[-1]:
         direction = dict(zip(names, (vectors[:, 0] / root).tolist(), strict=True))
         told = ", ".join(names)
-        raise SingularInformationError(f"the functions {told} depend on each other at the estimate: test fewer.", null_directions=[direction])
+        raise SingularInformationError(
+            f"the functions {told} depend on each other at the estimate: test fewer.", null_directions=[direction]
+        )
     return float(np.sum((vectors.T @ (distance / root)) ** 2 / values))
 
 

@@ -117,7 +117,9 @@ def identifiability(information: FisherInformation, *, sloppy: float = 1e-4) -> 
     values, vectors = np.linalg.eigh(matrix / np.outer(root, root))
     zero = 10 * len(values) * np.finfo(float).eps * values[-1]
     if values[0] < -max(zero, 1e-10):
-        raise IndefiniteInformationError(f"a direction has negative information ({values[0]:.3g} after scaling): not at a maximum.")
+        raise IndefiniteInformationError(
+            f"a direction has negative information ({values[0]:.3g} after scaling): not at a maximum."
+        )
     null = values <= zero
     variances = np.sum(vectors[:, ~null] ** 2 / values[~null], axis=1)
     variances[(np.abs(vectors[:, null]) > 1e-6).any(axis=1)] = np.inf

@@ -76,8 +76,10 @@ def profile_intervals(
     own, at = likelihood(model, fit.estimate, data, kind=information)
     if own.parameters.labels != own.parameters.names:
         raise LayoutError(f"profiles need scalar parameters; found {own.parameters}.")
-    names = own.parameters.names if parameters is None else own.parameters.known(
-        (parameters,) if isinstance(parameters, str) else parameters
+    names = (
+        own.parameters.names
+        if parameters is None
+        else own.parameters.known((parameters,) if isinstance(parameters, str) else parameters)
     )
     rows = [own.parameters.names.index(name) for name in names]
     errors = np.asarray(fit.information.standard_errors())

@@ -137,6 +137,7 @@ def fisher_scoring(
 def climb(own: Likelihood, at: np.ndarray, *, tolerance: float = 1e-8, max_iterations: int = 100) -> Estimate:
     """From a flat start to the maximum of a likelihood."""
     value, lengths = own.exact_value(own.theta(at)), []
+    began, low = at, value
     if not np.isfinite(value):
         raise ConvergenceError(
             f"the log-likelihood is {value} at the start {_told(own, at)}: give one at which the data are possible.",
@@ -153,6 +154,8 @@ def climb(own: Likelihood, at: np.ndarray, *, tolerance: float = 1e-8, max_itera
         lengths.append(length)
         if length <= tolerance or _stalled(lengths):
             at, value = _moved(own, at, step, value)
+            if value - low > 1e-2 and F.quadratic(at - began) < 1e-4:
+                raise _endless(own, at, f"it is no standard error away from the start, and yet {value - low:.2g} higher")
             if (higher := _refuse_flat(own, F, at, value)) is None:
                 return _end(own, at, value, iteration, length, tolerance)
             at, value = higher
@@ -223,21 +226,24 @@ def _refuse_flat(own: Likelihood, F: FisherInformation, at: np.ndarray, value: f
     Returns a higher point where there is one.
     """
     covariance = np.asarray(F.inverse())
-    for column in covariance.T / np.sqrt(np.diagonal(covariance)):
+    for column in covariance / np.sqrt(np.diagonal(covariance))[:, None]:
         for side in (at + column, at - column):
             fall = value - own.value(side)
             if fall < -1e-6 * (1 + 1e-6 * abs(value)):
                 return side, value - fall
             if fall < FLAT:
                 worst = own.free.labels[int(np.argmax(abs(column)))]
-                raise ConvergenceError(
-                    f"the likelihood has no maximum at a finite point: at {_told(own, at)} it is still as high {abs(column).max():.2g} "
-                    f"further in {worst}. A response that the covariates separate has no estimate: leave out a covariate, or add "
-                    "a prior.",
-                    condition="no_maximum",
-                    point=own.theta(at),
-                )
+                raise _endless(own, at, f"it is still as high {abs(column).max():.2g} further in {worst}")
     return None
+
+
+def _endless(own: Likelihood, at: np.ndarray, why: str) -> ConvergenceError:
+    return ConvergenceError(
+        f"the likelihood has no maximum at a finite point: at {_told(own, at)} {why}. A response that the covariates separate has no "
+        "estimate: leave out a covariate, or add a prior.",
+        condition="no_maximum",
+        point=own.theta(at),
+    )
 
 
 def _end(own: Likelihood, at: np.ndarray, value: float, iterations: int, length: float, tolerance: float) -> Estimate:

@@ -22,7 +22,7 @@ from ..provenance import Provenance
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
-from . import closed_forms, evaluate, regularity
+from . import closed_forms, evaluate, predictor, regularity
 from .formulas import lambdify
 from .numbers import estimate
 from .support import read
@@ -137,7 +137,7 @@ class Model(model.Model):
 
     @cached_property
     def _closed_form(self) -> tuple[str, Any] | None:
-        return closed_forms.find(self)
+        return predictor.find(self) or closed_forms.find(self)
 
     @property
     def tier(self) -> str | None:
@@ -189,8 +189,12 @@ class Model(model.Model):
             raise MethodError("over rows of covariates the closed form is averaged; leave out method=, or ask row by row.")
         symbols, columns = self._rows(inputs, observed=())
         at, named = self._point(theta, symbols), dict(zip(map(str, symbols), columns, strict=True))
-        used = {str(s) for entry in as_entries(self._closed_form[1]).flat for s in entry.free_symbols} if self._closed_form else ()
-        values = self._formula(**{name: v for name, v in {**{str(s): float(v) for s, v in at.items()}, **named}.items() if name in used})
+        used = (
+            {str(s) for entry in as_entries(self._closed_form[1]).flat for s in entry.free_symbols} if self._closed_form else ()
+        )
+        values = self._formula(
+            **{name: v for name, v in {**{str(s): float(v) for s, v in at.items()}, **named}.items() if name in used}
+        )
         mean = np.broadcast_to(values, (len(columns[0]), *values.shape[-2:])).mean(axis=0)
         provenance = Provenance(kind="expected", method=method or Exact(), n=1, point=self._by_name(theta))
         return FisherInformation.of(self._stored((mean + mean.T) / 2, structure), provenance)
@@ -298,14 +302,16 @@ class Model(model.Model):
             raise DataError(f"the score of observation {i} in {symbol} is {values[i, k]}: the observation is impossible there.")
         return values
 
-    def _numbers(self, expressions: list[Any], at: dict[Any, Any], symbols: tuple[Any, ...], columns: list[np.ndarray]) -> np.ndarray:
+    def _numbers(
+        self, expressions: list[Any], at: dict[Any, Any], symbols: tuple[Any, ...], columns: list[np.ndarray]
+    ) -> np.ndarray:
         """(k, n) values. Compiled once for all points; anew with the point put in first where that is not finite."""
         rest = sorted(at, key=str)
         key = (*expressions, *symbols, *rest)
         if key not in self._compiled:
             self._compiled[key] = evaluate.arrays(expressions, (*symbols, *rest))
         values = self._compiled[key](*columns, *(float(at[s]) for s in rest))
-        if np.isfinite(values).all():
+        if np.isfinite(values).all() or expressions == [self.log_density]:
             return np.asarray(values)
         return evaluate.arrays([e.subs(at) for e in expressions], symbols)(*columns)
 
