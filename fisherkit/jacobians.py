@@ -120,10 +120,15 @@ def differentiate(function: Callable[[Any], Any], point: Array, *, name: str) ->
 
     if len(width) != 1:
         raise LayoutError(f"{name} must return a number or a flat array; got shape {width}.")
-    for floor in (0.0, 1e-2, 1.0):  # a point that is rounding of zero asks for a step of its own
+    for floor, rtol in (
+        (0.0, 1e-10),
+        (0.0, 1e-7),
+        (1e-2, 1e-7),
+        (1.0, 1e-7),
+    ):  # a noisy function; a point that is rounding of zero
         step = 0.1 * np.where(point == 0, 1.0, np.maximum(np.abs(point), floor))
         with np.errstate(all="ignore"):
-            result = numeric(columns, point, initial_step=step, tolerances={"rtol": 1e-10, "atol": 1e-14})
+            result = numeric(columns, point, initial_step=step, tolerances={"rtol": rtol, "atol": 1e-14})
         scale = max(np.abs(result.df).max(), 1e-300)
         if np.isfinite(result.df).all() and np.abs(result.error).max() <= 1e-6 * scale:
             return np.asarray(result.df)
@@ -147,9 +152,7 @@ def gradient_of(of: Any, parameters: Parameters, point: Array) -> tuple[tuple[st
 
     named = dict(of) if isinstance(of, Mapping) else {str(g): g for g in (of if isinstance(of, (list, tuple)) else [of])}
     if not named or not all(isinstance(g, sympy.Expr) for g in named.values()):
-        raise LayoutError(
-            f"of= must be a callable, a SymPy expression, several, or a mapping from name to expression; got {of!r}."
-        )
+        raise LayoutError(f"of= must be a callable, a SymPy expression, several, or a mapping of them by name; got {of!r}.")
     symbols = {s for g in named.values() for s in g.free_symbols}
     if unknown := sorted(str(s) for s in symbols if str(s) not in parameters.labels):
         raise LayoutError(f"of= holds {', '.join(unknown)}, which is no parameter of {parameters}.")

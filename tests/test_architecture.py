@@ -33,7 +33,7 @@ LAYERS = (
     "jacobians storage uncertainty",
     "expressions provenance structures",
     "parameters quadrature",
-    "arrays methods optional",
+    "arrays methods optional tables",
     "errors",
 )
 
@@ -50,6 +50,7 @@ LOADS = {
     "import fisherkit": set(),
     "from fisherkit import FisherInformation, MonteCarlo, cramer_rao_bound, expected_information": set(),
     "import fisherkit.sampled, fisherkit.checks, fisherkit.plots": set(),
+    "import fisherkit.estimation, fisherkit.design": set(),
     "import fisherkit.cli": set(),
     "import fisherkit.symbolic": {"sympy"},
 }
@@ -57,17 +58,24 @@ LOADS = {
 #: The public names. A change here is a change that users see: it needs a line in docs/changelog.md.
 PUBLIC = {
     "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications bounds checks
-        cramer_rao_bound empirical_information errors expected_information load networks observed_information plots sampled
+        cramer_rao_bound design empirical_information errors estimation expected_information load
+        networks observed_information plots sampled
         score symbolic""",
     "fisherkit.symbolic": "ExponentialFamily Model as_model exponential_family lambdify latex",
     "fisherkit.sampled": "Family Model as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
     "fisherkit.bounds": "Bound cramer_rao_bound",
+    "fisherkit.estimation": """ConvergenceWarning Covariance Estimate HypothesisTest Identifiability Intervals LeastSquares
+        RoundingWarning confidence_intervals fisher_scoring identifiability likelihood_ratio_test nonlinear_least_squares
+        profile_intervals sandwich score_test wald_test""",
+    "fisherkit.design": """Design NextObservation a_criterion a_gradient c_criterion c_gradient d_criterion d_gradient e_criterion
+        e_gradient evaluate exact i_criterion i_gradient next_observation optimal t_criterion t_gradient""",
     "fisherkit.applications": "EWC",
     "fisherkit.plots": "ellipse",
     "fisherkit.checks": """check_additivity check_batch_size check_divergence check_information check_labels check_model
         check_reparametrization check_scores check_total""",
-    "fisherkit.errors": """DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
+    "fisherkit.errors": """ConvergenceError
+        DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
         SingularInformationError StorageError""",
     "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse kind logdet

@@ -18,6 +18,7 @@ BUILTIN = {
     errors.StorageError: ValueError,
     errors.IdentityError: AssertionError,
     errors.PrecisionError: ArithmeticError,
+    errors.ConvergenceError: ArithmeticError,
 }
 
 
@@ -39,3 +40,5 @@ def test_what_they_carry() -> None:
     singular = errors.SingularInformationError("no", null_directions=[{"a": 1.0}])
     assert (singular.condition, singular.null_directions) == ("singular_information", ({"a": 1.0},))
     assert errors.IdentityError("no", identity="additivity").identity == "additivity"
+    lost = errors.ConvergenceError("no", condition="iterations", point={"a": 1.0})
+    assert (lost.condition, lost.point) == ("iterations", {"a": 1.0})

@@ -29,7 +29,7 @@ class Candidates:
 
     @property
     def p(self) -> int:
-        return self.parts.shape[-1]
+        return int(self.parts.shape[-1])
 
     def mixed(self, weights: np.ndarray) -> np.ndarray:
         """(K, p, p) informations of one observation of a design."""
@@ -73,9 +73,7 @@ def _read_array(information: Any, points: list[Any]) -> Candidates:
     else:
         parts, parameters = as_float64(as_entries(information, name="information"), verb="a design"), None
     if parts.ndim != 3 or parts.shape[1] != parts.shape[2] or len(parts) != len(points):
-        raise LayoutError(
-            f"information must hold one (p, p) matrix for each of {len(points)} candidates; got shape {parts.shape}."
-        )
+        raise LayoutError(f"information must hold a (p, p) matrix for each of {len(points)} candidates; got shape {parts.shape}.")
     for point, matrix in zip(points, parts, strict=True):
         _refuse_negative(matrix, point)
     return Candidates(points, parts[None], np.ones(1), Parameters.of(parameters, size=parts.shape[-1]))
@@ -91,8 +89,8 @@ def _part(information: Callable[..., Any], point: Any, theta: Any) -> tuple[np.n
         return np.outer(array, array), None
     if array.ndim != 2 or array.shape[0] != array.shape[1]:
         raise LayoutError(
-            f"information at {point!r} must be a FisherInformation, a (p, p) matrix, or the gradient (p,) of a mean in units of the "
-            f"standard deviation; got shape {tuple(array.shape)}."
+            f"information at {point!r} must be a FisherInformation, a (p, p) matrix, or the gradient (p,) of a mean in units of "
+            f"the standard deviation; got shape {tuple(array.shape)}."
         )
     _refuse_negative(array, point)
     return np.asarray(array), None

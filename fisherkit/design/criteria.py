@@ -169,13 +169,13 @@ class Criterion:
         p = matrices.shape[-1]
         singular = eigenvalues[..., 0] <= 10 * p * np.finfo(float).eps * eigenvalues[..., -1]
         if self.name == "E":
-            return np.where(singular, -np.inf, np.linalg.eigvalsh(matrices)[..., 0])
+            return np.asarray(np.where(singular, -np.inf, np.linalg.eigvalsh(matrices)[..., 0]))
         if self.name == "D":
             with np.errstate(divide="ignore", invalid="ignore"):
                 found = np.sum(np.log(eigenvalues), axis=-1) + 2 * np.sum(np.log(root), axis=-1)
-            return np.where(singular, -np.inf, found)
+            return np.asarray(np.where(singular, -np.inf, found))
         filled = np.where(singular[..., None, None], np.eye(p), matrices)
-        return np.where(singular, -np.inf, -np.trace(np.linalg.solve(filled, self._w(p)), axis1=-2, axis2=-1))
+        return np.asarray(np.where(singular, -np.inf, -np.trace(np.linalg.solve(filled, self._w(p)), axis1=-2, axis2=-1)))
 
     def gradient(self, matrix: np.ndarray) -> np.ndarray:
         """Of one nonsingular (p, p) matrix, or of each of (..., p, p)."""
@@ -192,10 +192,10 @@ class Criterion:
         inverse = np.linalg.inv(matrix)
         moved = np.einsum("ab,sbc->sac", inverse, parts)
         if self.name == "D":
-            return -np.einsum("sab,tba->st", moved, moved)
+            return np.asarray(-np.einsum("sab,tba->st", moved, moved))
         weighted = np.einsum("sab,bc,cd->sad", moved, inverse, self._w(len(matrix)))
         half = np.einsum("sab,tba->st", moved, weighted)
-        return -(half + half.T)
+        return np.asarray(-(half + half.T))
 
     def outward(self, value: float) -> float:
         """The number that users know: c'F^-1 c rather than minus it."""

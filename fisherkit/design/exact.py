@@ -92,7 +92,7 @@ def exact(
 
 def _rounded(weights: np.ndarray, n: int) -> np.ndarray:
     """Counts near n times the weights: the largest remainders are rounded up."""
-    counts = np.floor(n * weights).astype(int)
+    counts: np.ndarray = np.floor(n * weights).astype(int)
     order = np.argsort(-(n * weights - counts), kind="stable")
     counts[order[: n - counts.sum()]] += 1
     return counts
@@ -183,8 +183,8 @@ def next_observation(
     index = int(values.argmax())
     if not np.isfinite(values[index]):
         raise SingularInformationError(
-            f"the {criterion}-criterion does not exist after any one more observation: {own.parameters} need more than one. Begin with "
-            "fk.design.exact.",
+            f"the {criterion}-criterion does not exist after any one more observation: {own.parameters} need more than one. "
+            "Begin with fk.design.exact.",
             null_directions=[],
         )
     before = float(target.values(matrix))

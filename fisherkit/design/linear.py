@@ -45,8 +45,9 @@ def elfving(own: Candidates, c: np.ndarray) -> tuple[np.ndarray, float, float] |
 def maximin(own: Candidates, tolerance: float) -> tuple[np.ndarray, float, float]:
     r"""Weights with the largest (mean) smallest eigenvalue, that eigenvalue, and a bound on that of every design.
 
-    Cutting planes: v'M(w)v bounds the smallest eigenvalue for every v. Each round asks at a point between the best design and that
-    of the linear program; the multipliers Z of the program give the bound :math:`\max_i \mathrm{tr}(Z M_i)`, whatever its tolerance.
+    Cutting planes: v'M(w)v bounds the smallest eigenvalue for every v. Each round asks at a point between the best design and
+    that of the linear program; the multipliers Z of the program give the bound :math:`\max_i \mathrm{tr}(Z M_i)`, whatever its
+    tolerance.
     """
     from scipy.optimize import linprog
 

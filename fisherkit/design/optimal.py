@@ -151,8 +151,8 @@ def optimal(
     limit = tolerance * (1.0 if criterion == "D" else abs(design.value))
     if not design.gap <= limit:
         raise ConvergenceError(
-            f"the gap to the best {criterion}-criterion stays at {design.gap:.2g} (tolerance {limit:.1g}): the best design may be "
-            "singular, or candidates nearly equal. Raise tolerance=, or thin the candidates.",
+            f"the gap to the best {criterion}-criterion stays at {design.gap:.2g} (tolerance {limit:.1g}): the best design may "
+            "be singular, or candidates nearly equal. Raise tolerance=, or thin the candidates.",
             condition="gap",
         )
     return design
@@ -207,16 +207,16 @@ def certified(own: Candidates, target: Criterion, weights: np.ndarray) -> Design
         _refuse_singular(own, weights)
     matrices = own.mixed(weights)
     value = float(own.prior @ target.values(matrices))
-    gap = maximin(own, COARSE)[2] - value if target.name == "E" else float(_excess(own, target, weights).max())
+    gap = maximin(own, 0.3 * COARSE)[2] - value if target.name == "E" else float(_excess(own, target, weights).max())
     return described(own, target, weights, value, max(gap, 0.0))
 
 
 def described(
     own: Candidates, target: Criterion, weights: np.ndarray, value: float, gap: float, counts: np.ndarray | None = None
 ) -> Design:
-    chosen = np.flatnonzero(weights)
+    chosen: np.ndarray = np.flatnonzero(weights)
     return Design(
-        tuple(own.points[i] for i in chosen),
+        tuple(own.points[int(i)] for i in chosen),
         weights[chosen],
         chosen,
         target.name,

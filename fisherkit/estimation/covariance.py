@@ -48,7 +48,7 @@ def sandwich(model: Any, theta: Any, data: Any, *, clusters: Any = None, small_s
     data : array of n observations, or mapping from name to column
     clusters : sequence of n labels, optional
     small_sample : bool
-        Multiply by :math:`\frac{n}{n-p}`, or with G clusters by :math:`\frac{G}{G-1}\frac{n-1}{n-p}`, as Stata and statsmodels do.
+        Multiply by :math:`\frac{n}{n-p}`, or with G clusters by :math:`\frac{G}{G-1}\frac{n-1}{n-p}`, as Stata does.
 
     Returns
     -------

@@ -176,16 +176,13 @@ def _quadratic(covariance: np.ndarray, distance: np.ndarray, names: list[str]) -
     root = np.sqrt(np.diagonal(covariance))
     if not (root > 0).all():
         name = names[int(np.argmin(root))]
-        raise SingularInformationError(
-            f"{name} has no variance at the estimate: its gradient is zero.", null_directions=[{name: 1.0}]
-        )
+        why = f"{name} has no variance at the estimate: its gradient is zero."
+        raise SingularInformationError(why, null_directions=[{name: 1.0}])
     values, vectors = np.linalg.eigh(covariance / np.outer(root, root))
     if values[0] <= 10 * len(root) * np.finfo(float).eps * values[-1]:
         direction = dict(zip(names, (vectors[:, 0] / root).tolist(), strict=True))
-        told = ", ".join(names)
-        raise SingularInformationError(
-            f"the functions {told} depend on each other at the estimate: test fewer.", null_directions=[direction]
-        )
+        why = f"the functions {', '.join(names)} depend on each other at the estimate: test fewer."
+        raise SingularInformationError(why, null_directions=[direction])
     return float(np.sum((vectors.T @ (distance / root)) ** 2 / values))
 
 

@@ -117,15 +117,13 @@ def identifiability(information: FisherInformation, *, sloppy: float = 1e-4) -> 
     values, vectors = np.linalg.eigh(matrix / np.outer(root, root))
     zero = 10 * len(values) * np.finfo(float).eps * values[-1]
     if values[0] < -max(zero, 1e-10):
-        raise IndefiniteInformationError(
-            f"a direction has negative information ({values[0]:.3g} after scaling): not at a maximum."
-        )
+        raise IndefiniteInformationError(f"a direction has negative information ({values[0]:.3g}, scaled): not at a maximum.")
     null = values <= zero
     variances = np.sum(vectors[:, ~null] ** 2 / values[~null], axis=1)
     variances[(np.abs(vectors[:, null]) > 1e-6).any(axis=1)] = np.inf
     with np.errstate(divide="ignore"):
         conditional = np.where(diagonal > 0, 1 / root, np.inf)
-    directions = [_direction(labels, column / root) for column in vectors.T]
+    directions = [_direction(labels, column, root) for column in vectors.T]
     poor = [k for k in range(len(values)) if not null[k] and values[k] < sloppy * values[-1]]
     return Identifiability(
         labels,
@@ -138,9 +136,12 @@ def identifiability(information: FisherInformation, *, sloppy: float = 1e-4) -> 
     )
 
 
-def _direction(labels: tuple[str, ...], column: np.ndarray) -> dict[str, float]:
-    column = column / column[np.argmax(abs(column))]
-    return {label: float(value) for label, value in zip(labels, column, strict=True) if abs(value) > SHOWN}
+def _direction(labels: tuple[str, ...], scaled: np.ndarray, root: np.ndarray) -> dict[str, float]:
+    """Coefficients relative to the largest; what is negligible is seen in scaled units."""
+    shown = abs(scaled) > SHOWN * abs(scaled).max()
+    column = np.where(shown, scaled, 0.0) / root
+    column = column / column[np.argmax(abs(column) > 0.999 * abs(column).max())]
+    return {label: float(value) for label, value in zip(labels, column, strict=True) if value}
 
 
 def _told(direction: Mapping[str, float]) -> str:

@@ -177,7 +177,7 @@ def _result(
 
 def _inverse_root(jacobian: np.ndarray, names: Parameters) -> tuple[np.ndarray, np.ndarray]:
     """R^-1 of the scaled Jacobian's QR, and the scale: (J'J)^-1 = S^-1 R^-1 R^-T S^-1."""
-    q, r, scale = _scaled_qr(jacobian, names)
+    _, r, scale = _scaled_qr(jacobian, names)
     return np.asarray(np.linalg.inv(r)), scale
 
 
@@ -203,7 +203,7 @@ def _scaled_qr(jacobian: np.ndarray, names: Parameters) -> tuple[np.ndarray, np.
 
 
 def _direction(row: np.ndarray, names: Parameters) -> str:
-    row = row / row[np.argmax(abs(row))]
+    row = row / row[np.argmax(abs(row) > 0.999 * abs(row).max())]
     return " ".join(f"{value:+.3g} {label}" for label, value in zip(names.labels, row, strict=True) if abs(value) > 1e-8)
 
 
@@ -260,15 +260,15 @@ def _polish(f: Function, jacobian: Function, at: np.ndarray, y: np.ndarray, name
     if rounding > 1e-5:
         warnings.warn(
             f"the residuals are only {1 / rounding:.1g} times the rounding of y, so the standard errors have about "
-            f"{max(np.log10(1 / rounding), 0):.0f} digits: give x and y as numpy.longdouble, or see whether y was computed from x.",
+            f"{max(np.log10(1 / rounding), 0):.0f} digits: give x and y as numpy.longdouble, or see if y was computed from x.",
             RoundingWarning,
             stacklevel=4,
         )
     if not min(lengths) < max(1e-4, 10 * rounding):
         told = ", ".join(f"{name}={value:.4g}" for name, value in zip(names.names, best.astype(float), strict=True))
         raise ConvergenceError(
-            f"the search ended at {told}, which is no minimum: the next step would be {min(lengths):.2g} standard errors long. Start "
-            "elsewhere.",
+            f"the search ended at {told}, which is no minimum: the next step would be {min(lengths):.2g} standard errors long. "
+            "Start elsewhere.",
             condition="iterations",
             point=dict(zip(names.names, best.astype(float).tolist(), strict=True)),
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, LayoutError, MethodError, RegularityError
+from ..arrays import as_entries, family
+from ..errors import DataError, FisherkitError, LayoutError, MethodError, RegularityError
 from ..information import FisherInformation
 from ..methods import Method
 from ..model import Model, as_model
@@ -74,8 +77,22 @@ class Likelihood:
 
     def _expected(self, theta: Mapping[str, Any]) -> FisherInformation:
         inputs = self.data if self.model.covariates and not _is_array(self.data) else None
-        F = self.model.expected_information(theta, inputs=inputs, method=self.method, structure="dense")
-        return F.total(len(self.score(theta)))
+        n = len(self.score(theta))
+        if inputs is None and self.formula is not None:
+            with suppress(DataError):  # a removable singularity
+                return self.formula.at(theta).total(n)
+        return self.model.expected_information(theta, inputs=inputs, method=self.method, structure="dense").total(n)
+
+    @cached_property
+    def formula(self) -> FisherInformation | None:
+        """The expected information of one observation in symbols, where the model has it: no integral at each step."""
+        if self.method is not None or self.model.covariates:
+            return None
+        try:
+            F = self.model.expected_information(None, inputs=None, method=None, structure="dense")
+        except FisherkitError:
+            return None
+        return F if F.point is None and family(as_entries(F.dense())) == "sympy" else None
 
 
 def _is_array(data: Any) -> bool:

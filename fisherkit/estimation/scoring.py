@@ -186,8 +186,8 @@ def _step(own: Likelihood, at: np.ndarray) -> tuple[FisherInformation, np.ndarra
 def _lost(own: Likelihood, at: np.ndarray, error: Exception) -> ConvergenceError:
     """The search climbed to where there is no information, or no number."""
     return ConvergenceError(
-        f"climbing, the search came to {_told(own, at)}, where {error} The likelihood has no maximum at a finite point if it rises "
-        "for ever in that direction, as in a logit whose response is separated by the covariates; else start nearer.",
+        f"climbing, the search came to {_told(own, at)}, where {error} The likelihood has no maximum at a finite point if it "
+        "rises for ever in that direction, as in a logit whose response is separated by the covariates; else start nearer.",
         condition="no_maximum",
         point=own.theta(at),
     )
@@ -202,8 +202,8 @@ def _uphill(own: Likelihood, at: np.ndarray, step: np.ndarray, length: float, va
         if (found := own.value(trial)) >= value + 1e-4 * share * length**2 - noise and found < np.inf:
             return trial, found
     raise ConvergenceError(
-        f"the log-likelihood does not rise along the score at {_told(own, at)}, where the step is {length:.2g} standard errors long: "
-        "the score is not that of the log-density, there is a kink, or the likelihood is unbounded.",
+        f"the log-likelihood does not rise along the score at {_told(own, at)}, where the step is {length:.2g} standard errors "
+        "long: the score is not that of the log-density, there is a kink, or the likelihood is unbounded.",
         condition="not_ascending",
         point=own.theta(at),
     )
@@ -239,8 +239,8 @@ def _refuse_flat(own: Likelihood, F: FisherInformation, at: np.ndarray, value: f
 
 def _endless(own: Likelihood, at: np.ndarray, why: str) -> ConvergenceError:
     return ConvergenceError(
-        f"the likelihood has no maximum at a finite point: at {_told(own, at)} {why}. A response that the covariates separate has no "
-        "estimate: leave out a covariate, or add a prior.",
+        f"the likelihood has no maximum at a finite point: at {_told(own, at)} {why}. A response that the covariates separate "
+        "has no estimate: leave out a covariate, or add a prior.",
         condition="no_maximum",
         point=own.theta(at),
     )
@@ -251,8 +251,8 @@ def _end(own: Likelihood, at: np.ndarray, value: float, iterations: int, length:
     F.standard_errors()  # an observed information must be positive definite here
     if length > tolerance:
         warnings.warn(
-            f"the last step was {length:.1g} standard errors long, above the tolerance {tolerance:.1g}: the derivatives of the model "
-            "have no more digits. Give score=, derivatives='complex' or 'torch', or a larger tolerance.",
+            f"the last step was {length:.1g} standard errors long, above the tolerance {tolerance:.1g}: the derivatives of the "
+            "model have no more digits. Give score=, derivatives='complex' or 'torch', or a larger tolerance.",
             ConvergenceWarning,
             stacklevel=4,
         )

@@ -32,7 +32,7 @@ def values(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> np.
     """(n,) machine numbers."""
     n = len(x)
     with np.errstate(all="ignore"):
-        found = evaluate(log_density, *((_tensor(x), _tensor(theta)) if kind == "torch" else (x, theta)), n)
+        found = evaluate(log_density, _tensor(x), _tensor(theta), n) if kind == "torch" else evaluate(log_density, x, theta, n)
     return np.asarray(found, dtype=float)
 
 

@@ -180,21 +180,22 @@ class Model(model.Model):
         )
 
     @cached_property
-    def _formula(self) -> Any:
-        return lambdify(self.expected_information())
+    def _formula(self) -> FisherInformation:
+        return self.expected_information()
+
+    @cached_property
+    def _formula_at(self) -> Any:
+        return lambdify(self._formula)
 
     def _over_rows(self, theta: Theta, inputs: Any, method: Method | None, structure: str) -> FisherInformation:
         """The mean of the closed form over the rows of the covariates."""
         if isinstance(method, Quadrature):
             raise MethodError("over rows of covariates the closed form is averaged; leave out method=, or ask row by row.")
         symbols, columns = self._rows(inputs, observed=())
-        at, named = self._point(theta, symbols), dict(zip(map(str, symbols), columns, strict=True))
-        used = (
-            {str(s) for entry in as_entries(self._closed_form[1]).flat for s in entry.free_symbols} if self._closed_form else ()
-        )
-        values = self._formula(
-            **{name: v for name, v in {**{str(s): float(v) for s, v in at.items()}, **named}.items() if name in used}
-        )
+        known: dict[str, Any] = {str(s): float(v) for s, v in self._point(theta, symbols).items()}
+        known |= dict(zip(map(str, symbols), columns, strict=True))
+        used = {str(s) for entry in as_entries(self._formula.dense()).flat for s in entry.free_symbols}
+        values = self._formula_at(**{name: value for name, value in known.items() if name in used})
         mean = np.broadcast_to(values, (len(columns[0]), *values.shape[-2:])).mean(axis=0)
         provenance = Provenance(kind="expected", method=method or Exact(), n=1, point=self._by_name(theta))
         return FisherInformation.of(self._stored((mean + mean.T) / 2, structure), provenance)

@@ -50,9 +50,9 @@ def test_a_cubic_is_observed_at_the_roots_of_a_legendre_polynomial() -> None:
 
 
 def test_predictions_over_an_interval() -> None:
-    """I-optimal parabola on [-1, 1], mean variance over it: weights (w, 1-2w, w) minimize trace(M^-1 W); w = 1/4, variance 32/15."""
+    """I-optimal parabola on [-1, 1] for the mean variance over it: weights (1/4, 1/2, 1/4)."""
     nodes, mass = np.polynomial.legendre.leggauss(6)
-    rows = np.array([parabola(x) for x in nodes]) * np.sqrt(3 * mass)[:, None]  # 6 rows; their mean outer product is the integral
+    rows = np.array([parabola(x) for x in nodes]) * np.sqrt(3 * mass)[:, None]  # their mean outer product: the integral
     design = fk.design.optimal(parabola, LINE, criterion="I", predictions=rows)
     W = np.array([[1, 0, 1 / 3], [0, 1 / 3, 0], [1 / 3, 0, 1 / 5]])
 
