@@ -121,8 +121,8 @@ def optimal(
 
     References
     ----------
-    Kiefer & Wolfowitz (1960), Canad. J. Math. 12, 363-366. :doi:`10.4153/CJM-1960-030-4`
-    Pukelsheim (2006), Optimal Design of Experiments, SIAM. :doi:`10.1137/1.9780898719109`
+    Kiefer & Wolfowitz (1960), Canad. J. Math. 12, 363-366. doi:10.4153/CJM-1960-030-4
+    Pukelsheim (2006), Optimal Design of Experiments, SIAM. doi:10.1137/1.9780898719109
     Chaloner & Verdinelli (1995), Bayesian experimental design: a review, Statist. Sci. 10, 273-304.
 
     Examples

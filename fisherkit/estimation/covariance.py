@@ -64,8 +64,8 @@ def sandwich(model: Any, theta: Any, data: Any, *, clusters: Any = None, small_s
 
     References
     ----------
-    Huber (1967), Proc. Fifth Berkeley Symp. 1, 221-233. White (1982), Econometrica 50, 1-25. :doi:`10.2307/1912526`
-    Liang & Zeger (1986), Biometrika 73, 13-22. :doi:`10.1093/biomet/73.1.13`
+    Huber (1967), Proc. Fifth Berkeley Symp. 1, 221-233. White (1982), Econometrica 50, 1-25. doi:10.2307/1912526
+    Liang & Zeger (1986), Biometrika 73, 13-22. doi:10.1093/biomet/73.1.13
 
     Examples
     --------

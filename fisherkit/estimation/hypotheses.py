@@ -64,7 +64,7 @@ def wald_test(information: FisherInformation | Covariance, theta_hat: Any, null:
 
     References
     ----------
-    Wald (1943), Trans. Amer. Math. Soc. 54, 426-482. :doi:`10.1090/S0002-9947-1943-0012401-3`
+    Wald (1943), Trans. Amer. Math. Soc. 54, 426-482. doi:10.1090/S0002-9947-1943-0012401-3
 
     Examples
     --------
@@ -96,7 +96,7 @@ def score_test(
 
     References
     ----------
-    Rao (1948), Proc. Camb. Phil. Soc. 44, 50-57. :doi:`10.1017/S0305004100023987`
+    Rao (1948), Proc. Camb. Phil. Soc. 44, 50-57. doi:10.1017/S0305004100023987
     """
     own, at = likelihood(model, start, data, kind=information)
     theta, _ = _under(own, at, null)
@@ -121,7 +121,7 @@ def likelihood_ratio_test(
 
     References
     ----------
-    Wilks (1938), Ann. Math. Statist. 9, 60-62. :doi:`10.1214/aoms/1177732360`
+    Wilks (1938), Ann. Math. Statist. 9, 60-62. doi:10.1214/aoms/1177732360
 
     Examples
     --------

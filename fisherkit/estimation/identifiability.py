@@ -92,9 +92,9 @@ def identifiability(information: FisherInformation, *, sloppy: float = 1e-4) -> 
 
     References
     ----------
-    Rothenberg (1971), Identification in parametric models, Econometrica 39, 577-591. :doi:`10.2307/1913267`
+    Rothenberg (1971), Identification in parametric models, Econometrica 39, 577-591. doi:10.2307/1913267
     Gutenkunst et al. (2007), Universally sloppy parameter sensitivities, PLoS Comput. Biol. 3, e189.
-    :doi:`10.1371/journal.pcbi.0030189`
+    doi:10.1371/journal.pcbi.0030189
 
     Examples
     --------

@@ -137,7 +137,7 @@ def nonlinear_least_squares(
     References
     ----------
     Golub & Van Loan (2013), Matrix Computations, 4th ed., section 5.3. Squire & Trapp (1998), SIAM Review 40, 110-112.
-    :doi:`10.1137/S003614459631241X`
+    doi:10.1137/S003614459631241X
 
     Examples
     --------

@@ -57,7 +57,7 @@ def profile_intervals(
 
     References
     ----------
-    Venzon & Moolgavkar (1988), Applied Statistics 37, 87-94. :doi:`10.2307/2347496`
+    Venzon & Moolgavkar (1988), Applied Statistics 37, 87-94. doi:10.2307/2347496
 
     Examples
     --------

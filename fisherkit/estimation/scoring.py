@@ -121,7 +121,7 @@ def fisher_scoring(
     References
     ----------
     Fisher (1925), Theory of statistical estimation, Proc. Camb. Phil. Soc. 22, 700-725.
-    Osborne (1992), Fisher's method of scoring, Int. Stat. Rev. 60, 99-117. :doi:`10.2307/1403504`
+    Osborne (1992), Fisher's method of scoring, Int. Stat. Rev. 60, 99-117. doi:10.2307/1403504
 
     Examples
     --------
