@@ -28,6 +28,8 @@ class Model(ABC):
 
     parameters: Parameters
     takes_inputs: ClassVar[bool] = False
+    covariates: tuple[str, ...] = ()
+    """Known constants that may differ from row to row of the data: then an expectation is a mean over their rows."""
 
     def score(self, theta: Theta, *, data: Any) -> Any:
         self._refuse("score")
@@ -62,6 +64,10 @@ class Model(ABC):
     def hessians(self, theta: Theta, *, data: Any) -> Any:
         """(n, p, p) second derivatives of each observation's log-density."""
         self._refuse("hessians")
+
+    def log_likelihood(self, theta: Theta, *, data: Any) -> float:
+        """Sum of the log-density over the data; minus infinity where an observation is impossible."""
+        self._refuse("log_likelihood")
 
     def _refuse(self, verb: str) -> NoReturn:
         answered = [name for name in VERBS if getattr(type(self), name) is not getattr(Model, name)]

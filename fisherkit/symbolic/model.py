@@ -23,7 +23,7 @@ from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import Expectation
-from . import closed_forms, evaluate, expectations, exponential_family, ratios, regularity
+from . import closed_forms, evaluate, expectations, exponential_family, predictor, ratios, regularity
 from .algebra import Algebra
 from .density import Density
 from .numbers import estimate
@@ -115,12 +115,17 @@ class Model(Algebra, model.Model):
 
     @cached_property
     def _closed_form(self) -> tuple[str, Any] | None:
-        return closed_forms.find(self)
+        return predictor.find(self) or closed_forms.find(self)
 
     @property
     def tier(self) -> str | None:
         """Which idea gave the closed form; None where none was found."""
         return self._closed_form[0] if self._closed_form else None
+
+    @property
+    def covariates(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the known constants: data given as a mapping may hold a column for each."""
+        return tuple(sorted(str(s) for s in self.free - set(self.symbols)))
 
     # -- the verbs
 
@@ -129,6 +134,8 @@ class Model(Algebra, model.Model):
     ) -> FisherInformation:
         if method is not None:
             require(method, (Exact, Quadrature), what="a symbolic model")
+        if inputs is not None:
+            return self._over_rows(theta, inputs, method, structure)
         if isinstance(method, Quadrature):
             return self._quadrature(theta, method, structure)
         if self._closed_form is not None:
@@ -144,6 +151,27 @@ class Model(Algebra, model.Model):
             f"no closed form was found for {self.parameters}. Give theta for numbers with an error bound: "
             "expected_information(model, {...}, method=Quadrature())."
         )
+
+    @cached_property
+    def _formula(self) -> FisherInformation:
+        return self.expected_information()
+
+    @cached_property
+    def _formula_at(self) -> Any:
+        return self._formula.lambdify()
+
+    def _over_rows(self, theta: Theta, inputs: Any, method: Method | None, structure: str) -> FisherInformation:
+        """The mean of the closed form over the rows of the covariates."""
+        if isinstance(method, Quadrature):
+            raise MethodError("over rows of covariates the closed form is averaged; leave out method=, or ask row by row.")
+        symbols, columns = self._rows(inputs, observed=())
+        known: dict[str, Any] = {str(s): float(v) for s, v in self._point(theta, symbols).items()}
+        known |= dict(zip(map(str, symbols), columns, strict=True))
+        used = {str(s) for entry in as_entries(self._formula.dense()).flat for s in entry.free_symbols}
+        values = self._formula_at(**{name: value for name, value in known.items() if name in used})
+        mean = np.broadcast_to(values, (len(columns[0]), *values.shape[-2:])).mean(axis=0)
+        provenance = Provenance(kind="expected", method=method or Exact(), n=1, point=self._by_name(theta))
+        return FisherInformation.of(self._stored((mean + mean.T) / 2, structure), provenance)
 
     def _evaluated(self, formula: FisherInformation, theta: Theta) -> FisherInformation | None:
         """The formula at a point that is regular; None where it has a removable singularity."""
@@ -203,6 +231,15 @@ class Model(Algebra, model.Model):
         flat = self._evaluate([entry for row in self.hessian for entry in row], theta, data)
         return flat.reshape(-1, len(self.symbols), len(self.symbols))
 
+    def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
+        symbols, columns = self._rows(data)
+        at = self._point(theta, symbols)
+        self._refuse_impossible(at, dict(zip(symbols, columns, strict=True)))
+        values = self._numbers([self.log_density], at, symbols, columns)[0]
+        if np.isnan(values).any():
+            raise DataError(f"the log-density of observation {int(np.argmax(np.isnan(values)))} is nan at {at}.")
+        return float(values.sum())
+
     # -- numbers
 
     def _quadrature(self, theta: Theta, method: Quadrature, structure: str) -> FisherInformation:
@@ -238,11 +275,12 @@ class Model(Algebra, model.Model):
             )
         return values
 
-    def _point(self, theta: Theta) -> dict[Any, Any]:
-        values = self._by_name(theta)
-        if constants := sorted(str(s) for s in self.free if str(s) not in values):
-            raise LayoutError(f"numbers need every symbol: give {', '.join(constants)} in theta too.")
-        return {symbol: checked(symbol, values[str(symbol)]) for symbol in self.free}
+    def _point(self, theta: Theta, rows: tuple[Any, ...] = ()) -> dict[Any, Any]:
+        """Values of every symbol but those that have a column."""
+        values, needed = self._by_name(theta), self.free.difference(rows)
+        if constants := sorted(str(s) for s in needed if str(s) not in values):
+            raise LayoutError(f"numbers need every symbol: give {', '.join(constants)} in theta too, or as columns of data.")
+        return {symbol: checked(symbol, values[str(symbol)]) for symbol in needed}
 
     def _as_symbols(self, data: Any) -> dict[Any, Any] | None:
         """Data given as expressions, or left as they are; None where they are numbers."""
@@ -253,14 +291,57 @@ class Model(Algebra, model.Model):
 
     def _evaluate(self, expressions: list[Any], theta: Theta, data: Any) -> np.ndarray:
         """(n, k) values at the data, finite or refused by name."""
-        at = self._point(theta)
-        columns = self._columns(data)
-        values = evaluate.arrays([e.subs(at) for e in expressions], self.data)(*columns).T
+        symbols, columns = self._rows(data)
+        at = self._point(theta, symbols)
+        self._refuse_impossible(at, dict(zip(symbols, columns, strict=True)))
+        values = self._numbers(expressions, at, symbols, columns).T
         if len(bad := np.argwhere(~np.isfinite(values))):
             i, k = bad[0]
             symbol = self.symbols[k % len(self.symbols)]
             raise DataError(f"the score of observation {i} in {symbol} is {values[i, k]}: the observation is impossible there.")
         return values
+
+    def _numbers(
+        self, expressions: list[Any], at: dict[Any, Any], symbols: tuple[Any, ...], columns: list[np.ndarray]
+    ) -> np.ndarray:
+        """(k, n) values. Compiled once for all points; anew with the point put in first where that is not finite."""
+        rest = sorted(at, key=str)
+        key = (*expressions, *symbols, *rest)
+        if key not in self._compiled:
+            self._compiled[key] = evaluate.arrays(expressions, (*symbols, *rest))
+        values = self._compiled[key](*columns, *(float(at[s]) for s in rest))
+        if np.isfinite(values).all() or expressions == [self.log_density]:
+            return np.asarray(values)
+        return evaluate.arrays([e.subs(at) for e in expressions], symbols)(*columns)
+
+    @cached_property
+    def _compiled(self) -> dict[tuple[Any, ...], Any]:
+        return {}
+
+    def _rows(self, data: Any, observed: tuple[Any, ...] | None = None) -> tuple[tuple[Any, ...], list[np.ndarray]]:
+        """The symbols that have a column, and the columns. A mapping, or a data frame, may hold covariates by name."""
+        observed = self.data if observed is None else observed
+        if not (isinstance(data, Mapping) or hasattr(data, "columns")):
+            return self.data, self._columns(data)
+        names = {str(key): key for key in data}
+        symbols = (*observed, *sorted((s for s in self.free - set(self.symbols) if str(s) in names), key=str))
+        if missing := [str(s) for s in observed if str(s) not in names]:
+            raise DataError(f"data must have a column for {', '.join(missing)}; it has {', '.join(names)}.")
+        if not symbols:
+            raise DataError(f"the columns {', '.join(names)} name none of {', '.join(self.covariates)}.")
+        columns = [as_entries(np.asarray(data[names[str(s)]]), name=str(s)) for s in symbols]
+        shapes = {str(s): column.shape for s, column in zip(symbols, columns, strict=True)}
+        if len(set(shapes.values())) > 1 or columns[0].ndim != 1 or not len(columns[0]):
+            told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise DataError(f"the columns of data must be flat, of one length and not empty; got {told}.")
+        return symbols, columns
+
+    def _refuse_impossible(self, at: dict[Any, Any], columns: dict[Any, np.ndarray]) -> None:
+        for symbol, support in zip(self.data, self.supports, strict=True):
+            outside = support.subs(at).outside(columns[symbol])
+            if outside.any():
+                i = int(np.argmax(outside))
+                raise DataError(f"observation {i} of {symbol} is {columns[symbol][i]:.6g}: outside its support.")
 
     def _columns(self, data: Any) -> list[np.ndarray]:
         array = as_entries(np.asarray([] if data is None else data), name="data")
