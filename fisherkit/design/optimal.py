@@ -81,7 +81,7 @@ def optimal(
     ----------
     information : callable, x -> information of one observation there; or N of them
         A `FisherInformation`, a (p, p) matrix, or a flat array (p,): the gradient of a mean, in units of the standard
-        deviation. With a prior, a callable (x, theta). An array (N, p, p), as `fisherkit.symbolic.lambdify` gives, is one
+        deviation. With a prior, a callable (x, theta). An array (N, p, p), as `FisherInformation.lambdify` gives, is one
         matrix for each candidate.
     candidates : sequence of N points
         Handed to ``information`` one by one.
