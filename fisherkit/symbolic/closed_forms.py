@@ -9,7 +9,7 @@ the information is infinite and the entry is kept with its condition, so that a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import sympy as sp
 
 from ..errors import FisherkitError, MethodError, PrecisionError, RegularityError
 from . import elementary, evaluate, gaussian, kernels, linear_system
-from .deadline import Expired, deadline
+from .deadline import within
 from .numbers import Estimate, estimate
 from .pieces import KINKED, Point, split
 from .tidy import tidy
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Conditions = dict[Any, set[Any]]
 Answer = tuple[Any, Conditions]
+Tier = Callable[["Model", Point], Answer | None]
 TRIED, JOINT = 8, 6  # digits of the comparison, of one variable and of several
 LARGEST_SUM = 200  # outcomes written out
 DEADLINE = 10.0  # seconds for each tier
@@ -42,16 +43,22 @@ def find(model: Model) -> tuple[str, Any] | None:
     RegularityError
         When the model has no Fisher information anywhere it was tried.
     """
-    at, there = valid_point(model)
+    if (point := within(DEADLINE, lambda: valid_point(model))) is None:
+        raise MethodError(f"the expectation over {model.data} took more than {DEADLINE:.0f} s at one point, so nothing can be checked.")
+    at, there = point
     for name, tier in TIERS.items():
-        with suppress(Expired):
-            with deadline(DEADLINE):
-                answer = tier(model, at)
-                matrix, conditions = answer if answer is not None else (None, {})
-                matrix = matrix if matrix is None else matrix.applyfunc(tidy)
-            if matrix is not None and _agrees(matrix, there, at):
-                return name, _conditioned(model, matrix, conditions)
+        matrix = within(DEADLINE, partial(_answer, tier, model, at, there))
+        if matrix is not None:
+            return name, matrix
     return None
+
+
+def _answer(tier: Tier, model: Model, at: Point, there: Estimate) -> Any | None:
+    """The matrix of a tier, where it has one that passes."""
+    if (answer := tier(model, at)) is None:
+        return None
+    matrix, conditions = answer[0].applyfunc(tidy), answer[1]
+    return _conditioned(model, matrix, conditions) if _agrees(matrix, there, at) else None
 
 
 # -- the tiers
@@ -97,7 +104,7 @@ def _elementary(model: Model, at: Point) -> Answer | None:
     return None if matrix is None else (matrix, {})
 
 
-TIERS: dict[str, Callable[[Model, Point], Answer | None]] = {
+TIERS: dict[str, Tier] = {
     "linear system": _linear_system,
     "gaussian": _gaussian,
     "finite": _finite,
