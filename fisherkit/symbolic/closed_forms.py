@@ -133,7 +133,7 @@ def _agrees(matrix: Any, there: Estimate, at: Point) -> bool:
     """Every entry of the formula against the integral."""
     try:
         with mpmath.workdps(20):
-            values = np.array([complex(v) for v in evaluate.digits([e.subs(at) for e in matrix], ())()]).reshape(matrix.shape)
+            values = np.array([complex(v) for v in evaluate.digits(list(matrix), (), at)()]).reshape(matrix.shape)
     except (TypeError, ValueError, ZeroDivisionError, KeyError, FisherkitError):  # singular there
         return False
     product = there.product.astype(float)

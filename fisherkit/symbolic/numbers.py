@@ -56,7 +56,7 @@ def _machine(model: Model, at: Point, digits: int) -> Estimate | None:
     finite = all(support.values is not None for support in model.supports)
     with np.errstate(all="ignore"):  # a density that is none at this point is told by its mass
         if finite or len(model.data) > 1:
-            functions = evaluate.arrays([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
+            functions = evaluate.arrays([model.log_density, *model.scores], model.data, at)
             moments, error = (_enumerated if finite else _joint)(functions, model.supports, at)
             if error > 10.0**-digits:
                 raise PrecisionError(f"the quadrature of E[s s'] reaches a relative error of {error:.1g} only.")
@@ -111,7 +111,7 @@ def _density(log_density: Any, scores: list[Any], x: Any, ends: tuple[float, flo
 
 def _functions(log_density: Any, scores: list[Any], x: Any, at: Point) -> tuple[Any, Any]:
     """Log-density and scores of an array, the scores with the errors that they have not."""
-    functions = evaluate.arrays([e.subs(at) for e in (log_density, *scores)], (x,))
+    functions = evaluate.arrays([log_density, *scores], (x,), at)
 
     def log(values: np.ndarray) -> np.ndarray:
         return np.asarray(functions(values)[0])
@@ -207,7 +207,7 @@ def precise_sides(model: Model, at: Point, pieces: list[Piece], digits: int) -> 
         for piece in pieces:
             scores = [sp.diff(piece.log_density, symbol) for symbol in model.symbols]
             ends = float(number(piece.low, at)), float(number(piece.high, at))
-            log = evaluate.arrays([magnitude(piece.log_density.subs(at))], (x,))
+            log = evaluate.arrays([magnitude(piece.log_density)], (x,), at)
             center = quadrature.find_center(_functions(piece.log_density, [], x, at)[0], ends)
             falls = partial(_fall_off, log)
             there = Piece(
