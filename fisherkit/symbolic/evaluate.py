@@ -15,11 +15,12 @@ from typing import Any
 import mpmath
 import numpy as np
 import sympy as sp
-from sympy.core.relational import Relational
+from sympy.functions.elementary.trigonometric import TrigonometricFunction
 from sympy.utilities.lambdify import MPMATH_TRANSLATIONS
 
 Function = Callable[..., Any]
 Steps = list[tuple[int, Function, tuple[int, ...]]]
+ELEMENTARY = (sp.exp, sp.log, TrigonometricFunction)
 SMALL = 4096  # numbers up to which a loop is quicker than loading SciPy
 LONGEST = 2**14  # terms of a sum in machine precision
 
@@ -81,7 +82,8 @@ class Program:
         self.arguments, self.at, self.machine, self.precision = arguments, at, machine, mpmath.mp.prec
         self.slots: dict[Any, int] = {argument: k for k, argument in enumerate(arguments)}
         self.values: list[Any] = [None] * len(arguments)
-        self.fractions: list[tuple[int, Any]] = []
+        self.cheap: list[tuple[int, Any]] = []  # constants that follow the precision
+        self.known: dict[int, list[Any]] = {}
         self.steps: Steps = []
         self.reach: dict[Any, frozenset[Any]] = {argument: frozenset([argument]) for argument in arguments}
         self.needed: list[frozenset[Any]] = []  # by step
@@ -96,8 +98,10 @@ class Program:
         """The list of values, with arguments and constants filled in."""
         if self.precision != mpmath.mp.prec and not self.machine:
             self.precision = mpmath.mp.prec
-            for k, fraction in self.fractions:
-                self.values[k] = mpmath.mpf(fraction.p) / fraction.q
+            if (values := self.known.get(self.precision)) is None:
+                values = self.known[self.precision] = [number(part, self.at) for _, part in self.cheap]
+            for (k, _), value in zip(self.cheap, values, strict=True):
+                self.values[k] = value
         return [*given, *self.values[len(given) :]]
 
     def needs(self, part: Any) -> frozenset[Any]:
@@ -113,8 +117,8 @@ class Program:
         if not self.needs(part):
             value = number(part, self.at)
             self.slots[part] = k = self._place(_machine(value) if self.machine else value)
-            if part.is_Rational:
-                self.fractions.append((k, part))
+            if not self.machine and all(isinstance(f, ELEMENTARY) for f in part.atoms(sp.Function, sp.Sum, sp.Derivative)):
+                self.cheap.append((k, part))
         elif part.is_Add or part.is_Mul:
             self.slots[part] = k = self._chain(part)
         else:
@@ -190,7 +194,8 @@ def opened(part: Any, arguments: tuple[Any, ...], at: Mapping[Any, Any], *, mach
     if isinstance(part, sp.Sum):
         return (_series_of_arrays if machine else _series)(part, arguments, at), arguments
     if isinstance(part, (sp.Derivative, sp.Subs)):
-        return _derivative(part, at)
+        function, operands = _derivative(part, at)
+        return (_each(function) if machine else function), operands
     if isinstance(part, sp.Pow) and part.exp.is_Integer:
         n = int(part.exp)
         return (lambda base: base**n if n > 0 else 1 / base**-n), (part.base,)
@@ -300,7 +305,7 @@ def _derivative(part: Any, at: Mapping[Any, Any]) -> tuple[Function, tuple[Any, 
     """A derivative that SymPy leaves undone, such as zeta's, at a point."""
     inner, point = (part.expr, dict(zip(part.variables, part.point, strict=True))) if isinstance(part, sp.Subs) else (part, {})
     if not isinstance(inner, sp.Derivative):
-        return lambda value: value, (part.doit(),)
+        return mpmath.mpmathify, (part.doit(),)
     f, *orders = inner.args
     if len(orders) != 1:
         raise TypeError(f"the mixed derivative {inner} has no numeric value")

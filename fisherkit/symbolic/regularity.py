@@ -47,6 +47,7 @@ def check(model: Model, at: Point, parts: list[tuple[Piece, list[certified.Side]
 def check_sum(model: Model, at: Point, functions: Callable[[int], certified.Function]) -> None:
     """The same for a sum: ends that move, and tails."""
     (support,) = model.supports
+    _check_signs(functions(15), *(number(end, at) for end in (support.low, support.high)))
     for end, sign in ((support.high, 1), (support.low, -1)):
         if moving := _moving(model, end):
             _refuse_end(moving[0], mpmath.mpf(0), integer=True)
@@ -57,6 +58,15 @@ def check_sum(model: Model, at: Point, functions: Callable[[int], certified.Func
             except (RegularityError, TypeError, NotImplementedError):  # a mass function that has no value there
                 continue
             _check_finite(model, squares, None)
+
+
+def _check_signs(functions: certified.Function, low: Any, high: Any) -> None:
+    """Refuse a mass function that is negative at one of the first outcomes."""
+    start = low if mpmath.isfinite(low) else high if mpmath.isfinite(high) else mpmath.mpf(0)
+    for k in (start + j * (-1 if start == high else 1) for j in range(4)):
+        log = functions(k)[0] if low <= k <= high else mpmath.mpf(0)
+        if abs(mpmath.im(log) / mpmath.pi) > 1e-6:
+            raise RegularityError(f"the density is negative, or not real, at {mpmath.nstr(k, 5)}.", condition="not_normalised")
 
 
 def _outwards(functions: certified.Function, sign: int) -> certified.Function:
