@@ -57,7 +57,7 @@ def _answer(tier: Tier, model: Model, at: Point, there: Estimate) -> Any | None:
     """The matrix of a tier, where it has one that passes."""
     if (answer := tier(model, at)) is None:
         return None
-    matrix, conditions = answer[0].applyfunc(tidy), answer[1]
+    matrix, conditions = _symmetric(len(model.symbols), lambda i, j: tidy(answer[0][i, j])), answer[1]
     return _conditioned(model, matrix, conditions) if _agrees(matrix, there, at) else None
 
 
@@ -86,8 +86,8 @@ def _finite(model: Model, at: Point) -> Answer | None:
     total = sp.zeros(size, size)
     for values in product(*(support.values or () for support in model.supports)):
         outcome = dict(zip(model.data, values, strict=True))
-        s = sp.Matrix([tidy(score.subs(outcome)) for score in model.scores])
-        total += tidy(sp.exp(model.log_density.subs(outcome))) * s * s.T
+        mass = tidy(sp.exp(model.log_density.subs(outcome)))
+        total -= mass * _symmetric(size, lambda i, j: tidy(model.hessian[i][j].subs(outcome)))  # noqa: B023 called at once
     return total, {}
 
 
@@ -111,6 +111,12 @@ TIERS: dict[str, Tier] = {
     "kernels": _kernels,
     "elementary": _elementary,
 }
+
+
+def _symmetric(size: int, entry: Callable[[int, int], Any]) -> Any:
+    """The (size, size) matrix of which only one half is computed."""
+    half = {(i, j): entry(i, j) for i in range(size) for j in range(i + 1)}
+    return sp.Matrix(size, size, lambda i, j: half[max(i, j), min(i, j)])
 
 
 def _all_finite(model: Model) -> bool:
