@@ -67,7 +67,7 @@ def _answer(tier: Tier, model: Model, at: Point, there: Estimate) -> Any | None:
 def _linear_system(model: Model, at: Point) -> Answer | None:
     if model.log_density.has(*KINKED) and not _all_finite(model):
         return None
-    matrix = linear_system.information(model.scores, model.hessian, model.data, model.symbols)
+    matrix = linear_system.information(model.scores, model.data, model.symbols)
     return None if matrix is None else (matrix, {})
 
 
@@ -125,7 +125,7 @@ def _all_finite(model: Model) -> bool:
 
 def _pieces(model: Model, at: Point) -> list[Any] | None:
     """Pieces whose order is that of every point: one kink at most, or none that moves."""
-    if len(model.data) > 1 or model.supports[0].discrete:
+    if len(model.data) > 1 or model.supports[0].discrete or model.log_density.has(sp.Sum):
         return None
     pieces = split(model.log_density, model.data[0], model.supports[0], at)
     inner = {end for piece in pieces for end in (piece.low, piece.high)} - {model.supports[0].low, model.supports[0].high}

@@ -60,8 +60,6 @@ def _machine(model: Model, at: Point, digits: int) -> Estimate | None:
             moments, error = (_enumerated if finite else _joint)(functions, model.supports, at)
             if error > 10.0**-digits:
                 raise PrecisionError(f"the quadrature of E[s s'] reaches a relative error of {error:.1g} only.")
-        elif model.log_density.has(sp.Sum):
-            return None  # term by term in each term: only the precise rules are sparing enough
         else:
             try:
                 moments, error = _univariate(model, at)

@@ -19,7 +19,7 @@ import mpmath
 import sympy as sp
 
 from ..errors import RegularityError
-from . import certified
+from . import certified, evaluate
 from .pieces import Piece, Point, number
 
 if TYPE_CHECKING:
@@ -90,8 +90,9 @@ def check_declared(model: Model) -> None:
 
 def _check_sign(piece: Piece, x: Any, at: Point) -> None:
     """Refuse a density whose logarithm has an odd multiple of i pi somewhere inside the piece."""
-    turn = sp.im(piece.log_density.subs({**at, x: piece.inside}).evalf(20)) / sp.pi
-    if turn.is_number and round(float(turn)) % 2:
+    with mpmath.workdps(20):
+        turn = mpmath.im(evaluate.digits([piece.log_density], (), {**at, x: piece.inside})()[0]) / mpmath.pi
+    if round(float(turn)) % 2:
         raise RegularityError(f"the density is negative at {x} = {float(piece.inside):.4g}.", condition="not_normalised")
 
 

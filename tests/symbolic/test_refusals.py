@@ -76,7 +76,7 @@ def test_a_missing_factor_is_told_with_the_mass() -> None:
 def test_the_linear_system_alone_would_be_wrong_there() -> None:
     """E[score] = 0 does not hold for a density without its factor; the tier answers, the check does not let it out."""
     model = fk.symbolic.Model(NORMAL * s, data=x, support=LINE)
-    answer = linear_system.information(model.scores, model.hessian, model.data, model.symbols)
+    answer = linear_system.information(model.scores, model.data, model.symbols)
     assert answer is not None
     assert answer != sp.diag(s**-2, 2 * s**-2)
 
