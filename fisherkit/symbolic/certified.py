@@ -203,20 +203,21 @@ def orders(side: Side, p: int) -> tuple[Any, list[Any]]:
     At infinity the distance is 1/x, and dx is read in it too: at every end e > -1 is finite. Where e = -1 and a logarithm
     decides, the exponent is moved to the side on which the integral is.
     """
-    readings: list[list[Any]] = []
-    with mpmath.workdps(120 if side.beyond else 250):
-        scales = (3, 6, 12, 24, 48) if side.beyond else (12, 24, 48, 96, 192)
-        for k in scales:
-            if (reading := _reading(side, k)) is None:
-                break
-            if reading[0] < -300 * k:  # beyond the power 130
-                return mpmath.inf, [mpmath.inf] * p
-            readings.append(reading)
-        if len(readings) < 3:
-            return mpmath.mpf(0), [mpmath.mpf(0)] * p
-        k = scales[len(readings) - 1]
-        exponents = [_exponent(a, b, c, k) for a, b, c in zip(*readings[-3:], strict=True)]
-        return exponents[0], exponents[1:]
+    scales = (3, 6, 12, 24, 48) if side.beyond else (12, 24, 48, 96, 192)
+    for precision, some in ((30, scales[:1]), (120 if side.beyond else 250, scales)):
+        readings: list[list[Any]] = []
+        with mpmath.workdps(precision):
+            for k in some:
+                if (reading := _reading(side, k)) is None:
+                    break
+                if reading[0] < -300 * k:  # beyond the power 130
+                    return mpmath.inf, [mpmath.inf] * p
+                readings.append(reading)
+    if len(readings) < 3:
+        return mpmath.mpf(0), [mpmath.mpf(0)] * p
+    k = scales[len(readings) - 1]
+    exponents = [_exponent(a, b, c, k) for a, b, c in zip(*readings[-3:], strict=True)]
+    return exponents[0], exponents[1:]
 
 
 def _reading(side: Side, k: int) -> list[Any] | None:

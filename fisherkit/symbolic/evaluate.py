@@ -34,7 +34,8 @@ def arrays(expressions: list[Any], arguments: tuple[Any, ...], at: Mapping[Any, 
         columns = [np.asarray(column, dtype=float) for column in given]
         size = np.broadcast(*columns).shape if columns else ()
         with np.errstate(all="ignore"):
-            return np.stack([np.broadcast_to(_real(value), size) for value in run(*columns)])
+            rows = [np.broadcast_to(_real(value), size) for value in run(*columns)]
+        return np.stack(rows) if rows else np.empty((0, *size))
 
     return evaluate
 
@@ -283,6 +284,7 @@ DIGITS: dict[Any, Function] = {
     sp.lowergamma: lambda s, z: mpmath.gammainc(s, 0, z), sp.uppergamma: mpmath.gammainc, sp.LambertW: mpmath.lambertw,
     sp.Heaviside: lambda z, middle=mpmath.mpf(1) / 2: (mpmath.sign(z) + 1) / 2 if z else middle,
     sp.factorial: mpmath.factorial, sp.binomial: mpmath.binomial,
+    sp.besseli: lambda n, z: mpmath.besseli(abs(n) if n == int(n) else n, z),  # equal, and mpmath takes long for n < 0
 }  # fmt: skip
 
 

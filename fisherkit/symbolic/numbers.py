@@ -109,16 +109,13 @@ def _density(log_density: Any, scores: list[Any], x: Any, ends: tuple[float, flo
 
 def _functions(log_density: Any, scores: list[Any], x: Any, at: Point) -> tuple[Any, Any]:
     """Log-density and scores of an array, the scores with the errors that they have not."""
-    functions = evaluate.arrays([log_density, *scores], (x,), at)
-
-    def log(values: np.ndarray) -> np.ndarray:
-        return np.asarray(functions(values)[0])
+    logarithm, functions = evaluate.arrays([log_density], (x,), at), evaluate.arrays(scores, (x,), at)
 
     def score(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        s = functions(values)[1:].T
+        s = functions(values).T
         return s, np.zeros_like(s)
 
-    return log, score
+    return lambda values: logarithm(values)[0], score
 
 
 def _mode(log: Any, ends: tuple[float, float], reach: int = 60) -> float:
