@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any
 
@@ -121,24 +121,27 @@ class Program:
             if not self.machine and all(isinstance(f, ELEMENTARY) for f in part.atoms(sp.Function, sp.Sum, sp.Derivative)):
                 self.cheap.append((k, part))
         elif part.is_Add or part.is_Mul:
-            self.slots[part] = k = self._chain(part)
+            self.slots[part] = k = self._chain(part.args, operator.add if part.is_Add else operator.mul, part.func)
+        elif part.is_Pow and part.exp.is_Add and len(groups := self._grouped(part.exp.args, sp.Add)) > 1:
+            self.slots[part] = k = self._chain([part.base**exponent for exponent in groups], operator.mul, sp.Mul)
         else:
             function, operands = opened(part, self.arguments, self.at, machine=self.machine)
             self.slots[part] = k = self._step(self.needs(part), function, tuple(map(self._slot, operands)))
         return k
 
-    def _chain(self, part: Any) -> int:
-        """A sum or product: first among the parts that depend on the same arguments."""
+    def _grouped(self, parts: Iterable[Any], kind: Any) -> list[Any]:
+        """The parts of a sum or product, joined where they depend on the same arguments."""
         groups: dict[frozenset[Any], list[Any]] = {}
-        for argument in part.args:
-            groups.setdefault(self.needs(argument), []).append(argument)
-        parts = list(part.args)
-        if len(groups) > 1:
-            parts = [same[0] if len(same) == 1 else part.func(*same, evaluate=False) for same in groups.values()]
-        k, needed = self._slot(parts[0]), self.needs(parts[0])
-        for other in parts[1:]:
+        for part in parts:
+            groups.setdefault(self.needs(part), []).append(part)
+        return [same[0] if len(same) == 1 else kind(*same, evaluate=False) for same in groups.values()]
+
+    def _chain(self, parts: Iterable[Any], function: Function, kind: Any) -> int:
+        first, *others = grouped if len(grouped := self._grouped(parts, kind)) > 1 else parts
+        k, needed = self._slot(first), self.needs(first)
+        for other in others:
             needed |= self.needs(other)
-            k = self._step(needed, operator.add if part.is_Add else operator.mul, (k, self._slot(other)))
+            k = self._step(needed, function, (k, self._slot(other)))
         return k
 
     def _step(self, needed: frozenset[Any], function: Function, places: tuple[int, ...]) -> int:
@@ -324,7 +327,7 @@ def _series(part: Any, arguments: tuple[Any, ...], at: Mapping[Any, Any]) -> Fun
     """The sum, term by term until terms no longer matter."""
     term, (index, *ends) = part.args
     limits = Program(ends, arguments, at, machine=False)
-    run = Program([sp.expand_power_exp(term)], (index, *arguments), at, machine=False)
+    run = Program([term], (index, *arguments), at, machine=False)
     fixed, alone, mixed = ([], [], [])  # type: tuple[Steps, Steps, Steps]
     for step, needed in zip(run.steps, run.needed, strict=True):
         (fixed if index not in needed else alone if needed == {index} else mixed).append(step)

@@ -234,7 +234,7 @@ def _precise_finite(model: Model, at: Point, digits: int) -> tuple[certified.Tot
     outcomes: list[tuple[Any, ...]] = [()]
     for support in model.supports:
         outcomes = [(*outcome, certified._number(sp.sympify(v).subs(at))) for outcome in outcomes for v in support.values or ()]
-    rows = [certified.products(functions(*outcome), mpmath.mpf(1)) for outcome in outcomes]
+    rows = [certified.products(functions(*outcome)) for outcome in outcomes]
     return certified.Total([mpmath.fsum(column) for column in zip(*rows, strict=True)], len(model.symbols)), mpmath.mpf(10) ** (
         -digits - 3
     )
