@@ -20,7 +20,8 @@ import sympy as sp
 from ..errors import FisherkitError, MethodError, PrecisionError, RegularityError
 from . import elementary, evaluate, gaussian, kernels, linear_system
 from .deadline import within
-from .numbers import Estimate, estimate
+from .domain import trial_points
+from .numbers import Estimate, taken
 from .pieces import KINKED, Point, split
 from .tidy import tidy
 
@@ -32,7 +33,8 @@ Answer = tuple[Any, Conditions]
 Tier = Callable[["Model", Point], Answer | None]
 TRIED, JOINT = 8, 6  # digits of the comparison, of one variable and of several
 LARGEST_SUM = 200  # outcomes written out
-DEADLINE = 10.0  # seconds for each tier
+DEADLINE = 10.0  # seconds of processor time for each tier, and for the point of comparison
+FAILURES = (PrecisionError, ZeroDivisionError, TypeError, ValueError)  # of the arithmetic at a point
 
 
 def find(model: Model) -> tuple[str, Any] | None:
@@ -43,8 +45,8 @@ def find(model: Model) -> tuple[str, Any] | None:
     RegularityError
         When the model has no Fisher information anywhere it was tried.
     """
-    if (point := within(DEADLINE, lambda: valid_point(model))) is None:
-        raise MethodError(f"the expectation over {model.data} took more than {DEADLINE:.0f} s at one point, so nothing can be checked.")
+    if (point := within(DEADLINE, lambda: _checked(model))) is None:
+        return None  # nothing could be compared with the integral
     at, there = point
     for name, tier in TIERS.items():
         matrix = within(DEADLINE, partial(_answer, tier, model, at, there))
@@ -164,7 +166,7 @@ def _holds_outside(model: Model, matrix: Any, condition: Any) -> bool:
         if condition.subs(at) != False or matrix.subs(at).has(sp.zoo, sp.nan, sp.oo):  # noqa: E712 SymPy's
             continue
         try:
-            return _agrees(matrix, estimate(model, at, _digits(model)), at)
+            return _agrees(matrix, taken(model, at, _digits(model)), at)
         except (RegularityError, PrecisionError):
             return False
     return False
@@ -177,17 +179,37 @@ def _digits(model: Model) -> int:
 # -- points
 
 
+def _checked(model: Model) -> tuple[Point, Estimate]:
+    """A valid point, where all symbols are assumed to have the signs that they need."""
+    at, there = valid_point(model)
+    for symbol in sorted(model.free, key=str):
+        if symbol.is_nonnegative is None and symbol.is_nonpositive is None:
+            try:
+                taken(model, {**at, symbol: -at[symbol]}, 5)
+            except RegularityError as refusal:
+                if refusal.condition == "not_normalised":
+                    raise RegularityError(
+                        f"{symbol} may be negative by its assumptions, and the density then is none: {refusal} Declare it "
+                        f'sympy.Symbol("{symbol}", positive=True), or write the density for both signs.',
+                        condition="not_normalised",
+                        parameter=str(symbol),
+                    ) from refusal
+            except FAILURES:
+                continue
+    return at, there
+
+
 def valid_point(model: Model) -> tuple[Point, Estimate]:
     """A random point at which the density is one, and the information there."""
     refusals: list[tuple[Point, RegularityError]] = []
     for at in trial_points(sorted(model.free, key=str)):
         try:
-            return at, estimate(model, at, _digits(model))
+            return at, taken(model, at, _digits(model))
         except RegularityError as refusal:
             refusals.append((at, refusal))
-        except (PrecisionError, ZeroDivisionError, TypeError, ValueError) as failure:
-            if isinstance(failure, MethodError):
-                raise
+        except MethodError:
+            raise
+        except FAILURES:
             continue
     named = [(at, error) for at, error in refusals if error.condition != "not_normalised" or error.parameter] or refusals
     if not named:
@@ -195,21 +217,3 @@ def valid_point(model: Model) -> tuple[Point, Estimate]:
     at, first = named[0]
     where = ", ".join(f"{symbol}={value}" for symbol, value in at.items())
     raise RegularityError(f"{first} (Tried at {where}.)", condition=first.condition, parameter=first.parameter) from first
-
-
-def trial_points(symbols: list[Any], *, more: bool = False) -> Iterator[Point]:
-    """Rational values that respect the assumptions: fractions, larger numbers, and both mixed, rising and falling."""
-    count = len(symbols)
-    fractions = [sp.Rational(3 + 2 * k, 7 + 4 * count) for k in range(count)]
-    larger = [sp.Rational(sp.prime(6 + k), 11) for k in range(count)]  # no integers: singularities love them
-    small = [sp.Rational(2 + k, 11 + count**2) for k in range(count)]
-    mixed = [(larger if k % 2 else fractions)[k] for k in range(count)]
-    other = [(fractions if k % 2 else larger)[k] for k in range(count)]
-    shapes = [larger, fractions, mixed, other, small, larger[::-1], fractions[::-1], [v + 2 for v in larger]]
-    if more:
-        shapes += [[v / d for v in larger] for d in (2, 3, 4, 6)] + [[v * d for v in larger] for d in (2, 3, 6)]
-    for values in shapes:
-        yield {
-            s: (-v if s.is_negative else sp.Integer(k + 3) if s.is_integer else v)
-            for k, (s, v) in enumerate(zip(symbols, values, strict=True))
-        }

@@ -11,15 +11,17 @@ import numpy as np
 import sympy as sp
 
 from .. import quadrature
-from ..errors import MethodError, PrecisionError, RegularityError
+from ..errors import FisherkitError, MethodError, PrecisionError, RegularityError
 from ..quadrature import Density, Moments
-from . import certified, evaluate, regularity
+from . import certified, domain, evaluate, regularity
+from .deadline import within
 from .pieces import Piece, Point, magnitude, number, split
 from .support import Support
 
 if TYPE_CHECKING:
     from .model import Model
 
+SEARCH = 5.0  # seconds for the interval in which a value would be allowed
 MACHINE = 10  # digits up to which float64 is tried first
 
 
@@ -43,12 +45,38 @@ def estimate(model: Model, at: Point, digits: int) -> Estimate:
     PrecisionError
         When the digits cannot be reached.
     """
+    try:
+        return taken(model, at, digits)
+    except RegularityError as refusal:
+        found = None
+        if refusal.condition == "not_normalised" and refusal.parameter is None:
+            found = within(SEARCH, lambda: domain.allowed(partial(_valid, model), at))
+        if found is None:
+            raise
+        raise RegularityError(f"{refusal} {found[1]}", condition=refusal.condition, parameter=str(found[0])) from refusal
+
+
+def taken(model: Model, at: Point, digits: int) -> Estimate:
+    """The same, where a refusal need not say which values would do."""
     exact = {symbol: sp.nsimplify(value) if value.is_Float else value for symbol, value in at.items()}
     found = _machine(model, exact, digits) if digits <= MACHINE or len(model.data) > 1 else None
     if found is None:
         found = _precise(model, exact, digits)
     _check(model, found)
     return found
+
+
+def _valid(model: Model, at: Point) -> bool:
+    """Whether nothing speaks against a point, roughly and quickly."""
+    try:
+        several = len(model.data) > 1 or model.supports[0].values is not None
+        with np.errstate(all="ignore"):
+            found, error = (_machine(model, at, 5), 0.0) if several else _univariate(model, at)
+    except RegularityError as refusal:
+        return refusal.condition != "not_normalised"
+    except (FisherkitError, ArithmeticError, TypeError, ValueError):
+        return True
+    return found is None or error > 1e-5 or abs(found.mass - 1) < 1e-5
 
 
 def _machine(model: Model, at: Point, digits: int) -> Estimate | None:
@@ -245,6 +273,8 @@ def _precise_finite(model: Model, at: Point, digits: int) -> tuple[certified.Tot
 
 def _check(model: Model, found: Estimate) -> None:
     if not abs(found.mass - 1) < max(1e-7, 10 * found.error):
+        if np.isnan(float(found.mass)):
+            raise RegularityError("the density is negative, or not real, somewhere on its support.", condition="not_normalised")
         raise RegularityError(
             f"the density has mass {float(found.mass):.8g} over its support at this point, not 1.", condition="not_normalised"
         )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import sympy as sp
 
+from .. import quadrature
 from ..errors import RegularityError
 from . import certified, evaluate
 from .pieces import Piece, Point, number
@@ -41,6 +42,9 @@ def check(model: Model, at: Point, parts: list[tuple[Piece, list[certified.Side]
             end = None if side.beyond else _nearer(piece, side.end, at)
             if end is not None and end in outer and (moving := _moving(model, end)) and f <= certified.EXPONENT:
                 _refuse_end(moving[0], f, integer=False)
+            if f <= -1 + certified.EXPONENT:
+                where = "in its tail" if end is None else f"beside {end}"
+                raise RegularityError(f"the mass of the density is infinite {where}.", condition="not_normalised")
             _check_finite(model, squares, end)
 
 
@@ -89,11 +93,16 @@ def check_declared(model: Model) -> None:
 
 
 def _check_sign(piece: Piece, x: Any, at: Point) -> None:
-    """Refuse a density whose logarithm has an odd multiple of i pi somewhere inside the piece."""
+    """Refuse a density whose logarithm is not real, but for even multiples of i pi, at one of sixty points."""
+    ends = float(number(piece.low, at)), float(number(piece.high, at))
+    points = [piece.inside, *(float(v) for v in quadrature.grid(ends, 301)[120:181] if ends[0] < v < ends[1])]
     with mpmath.workdps(20):
-        turn = mpmath.im(evaluate.digits([piece.log_density], (), {**at, x: piece.inside})()[0]) / mpmath.pi
-    if round(float(turn)) % 2:
-        raise RegularityError(f"the density is negative at {x} = {float(piece.inside):.4g}.", condition="not_normalised")
+        log = evaluate.digits([piece.log_density], (x,), at)
+        for point in points:
+            turn = mpmath.im(log(mpmath.mpmathify(point))[0]) / mpmath.pi
+            if abs(turn - 2 * mpmath.nint(turn / 2)) > 1e-6:
+                what = "negative" if abs(turn - mpmath.nint(turn)) < 1e-6 else "not real"
+                raise RegularityError(f"the density is {what} at {x} = {float(point):.4g}.", condition="not_normalised")
 
 
 def _check_jumps(model: Model, at: Point, pieces: list[Piece], outer: tuple[Any, Any]) -> None:

@@ -1,0 +1,62 @@
+"""Where the parameters may be: points that respect the assumptions, and the interval around a point that does not do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sympy as sp
+
+from .pieces import Point
+
+HALVINGS = 22
+
+
+def trial_points(symbols: list[Any], *, more: bool = False) -> Iterator[Point]:
+    """Rational values that respect the assumptions: fractions, larger numbers, and both mixed, rising and falling."""
+    count = len(symbols)
+    fractions = [sp.Rational(3 + 2 * k, 7 + 4 * count) for k in range(count)]
+    larger = [sp.Rational(sp.prime(6 + k), 11) for k in range(count)]  # no integers: singularities love them
+    small = [sp.Rational(2 + k, 11 + count**2) for k in range(count)]
+    mixed = [(larger if k % 2 else fractions)[k] for k in range(count)]
+    other = [(fractions if k % 2 else larger)[k] for k in range(count)]
+    shapes = [larger, fractions, mixed, other, small, larger[::-1], fractions[::-1], [v + 2 for v in larger]]
+    if more:
+        shapes += [[v / d for v in larger] for d in (2, 3, 4, 6)] + [[v * d for v in larger] for d in (2, 3, 6)]
+    for values in shapes:
+        yield {
+            s: (-v if s.is_negative else sp.Integer(k + 3) if s.is_integer else v)
+            for k, (s, v) in enumerate(zip(symbols, values, strict=True))
+        }
+
+
+def allowed(valid: Callable[[Point], bool], at: Point) -> tuple[Any, str] | None:
+    """The symbol whose value is to blame at a point, with the interval in which the others let it be; None if none alone is."""
+    symbols = sorted(at, key=str)
+    for symbol in symbols:
+        for trial in trial_points(symbols, more=True):
+            if trial[symbol] != at[symbol] and valid({**at, symbol: trial[symbol]}):
+                inside, outside = sp.sympify(trial[symbol]), sp.sympify(at[symbol])
+                near = _edge(lambda value: valid({**at, symbol: value}), inside, outside)  # noqa: B023 called at once
+                far = _end(symbol, upwards=bool(inside > outside))
+                if not far.is_infinite:
+                    far = _edge(lambda value: valid({**at, symbol: value}), inside, far)  # noqa: B023 called at once
+                low, high = sorted((near, far))
+                return symbol, f"{symbol} = {float(at[symbol]):.6g} is outside its domain: the other values let it be in ({low}, {high})."
+    return None
+
+
+def _end(symbol: Any, *, upwards: bool) -> Any:
+    """Where the assumptions end."""
+    if upwards:
+        return sp.S.Zero if symbol.is_nonpositive else sp.oo
+    return sp.S.Zero if symbol.is_nonnegative else -sp.oo
+
+
+def _edge(valid: Callable[[Any], bool], inside: Any, outside: Any) -> Any:
+    """Where validity ends between two values, as a short number."""
+    end = outside
+    for _ in range(HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if valid(middle) else (inside, middle)
+    return sp.nsimplify(sp.Float(outside), tolerance=1e-4, rational=True) if outside != end else end
