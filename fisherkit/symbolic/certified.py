@@ -146,7 +146,7 @@ def _range(side: Side, p: int, digits: int) -> Range:
             negligible = all(abs(b) <= small * a for a, b in zip(largest, term, strict=True))
             quiet = quiet + 1 if negligible and k > 8 else 0
             k += 1
-        ends.append(sign * k * step)
+        ends.append(sign * (k - max(quiet - 2, 0)) * step)
         last = [a + 8 * abs(b) for a, b in zip(last, term or last, strict=True)]
     return Range(ends[1], ends[0], last)
 

@@ -59,7 +59,8 @@ class _Watch:
     def start(self) -> None:
         _innermost.watch = self
         arguments = (threading.get_ident(), clock := _clock(threading.get_ident()), clock() + self.seconds)
-        threading.Thread(target=self._run, args=arguments, daemon=True).start()
+        with _LOCK:  # CPython knows a starting thread by its parent's number for a moment: no outer watch may aim at it
+            threading.Thread(target=self._run, args=arguments, daemon=True).start()
 
     def stop(self) -> None:
         with _LOCK:

@@ -31,18 +31,19 @@ def trial_points(symbols: list[Any], *, more: bool = False) -> Iterator[Point]:
 
 
 def allowed(valid: Callable[[Point], bool], at: Point) -> tuple[Any, str] | None:
-    """The symbol whose value is to blame at a point, with the interval in which the others let it be; None if none alone is."""
+    """The symbol whose value is to blame at a point, and the interval that the others leave it; None if none alone is."""
     symbols = sorted(at, key=str)
     for symbol in symbols:
-        for trial in trial_points(symbols, more=True):
-            if trial[symbol] != at[symbol] and valid({**at, symbol: trial[symbol]}):
-                inside, outside = sp.sympify(trial[symbol]), sp.sympify(at[symbol])
-                near = _edge(lambda value: valid({**at, symbol: value}), inside, outside)  # noqa: B023 called at once
-                far = _end(symbol, upwards=bool(inside > outside))
-                if not far.is_infinite:
-                    far = _edge(lambda value: valid({**at, symbol: value}), inside, far)  # noqa: B023 called at once
-                low, high = sorted((near, far))
-                return symbol, f"{symbol} = {float(at[symbol]):.6g} is outside its domain: the other values let it be in ({low}, {high})."
+
+        def fits(value: Any, symbol: Any = symbol) -> bool:
+            return valid({**at, symbol: value})
+
+        given, trials = sp.sympify(at[symbol]), (trial[symbol] for trial in trial_points(symbols, more=True))
+        inside = next((value for value in trials if value != given and fits(value)), None)
+        if inside is not None:
+            far = _end(symbol, upwards=bool(inside > given))
+            ends = sorted((_edge(fits, inside, given), far if far.is_infinite else _edge(fits, inside, far)))
+            return symbol, f"{symbol} = {float(given):.6g} is outside its domain: the others let it be in ({ends[0]}, {ends[1]})."
     return None
 
 

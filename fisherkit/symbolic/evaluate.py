@@ -22,7 +22,7 @@ Function = Callable[..., Any]
 Steps = list[tuple[int, Function, tuple[int, ...]]]
 ELEMENTARY = (sp.exp, sp.log, TrigonometricFunction)
 SMALL = 4096  # numbers up to which a loop is quicker than loading SciPy
-LONGEST = 2**14  # terms of a sum in machine precision
+LONGEST = 2**13  # terms of a sum
 
 
 def arrays(expressions: list[Any], arguments: tuple[Any, ...], at: Mapping[Any, Any] | None = None) -> Callable[..., np.ndarray]:
@@ -271,7 +271,8 @@ COMMON: dict[Any, Function] = {
     sp.Add: lambda *v: reduce(operator.add, v), sp.Mul: lambda *v: reduce(operator.mul, v), sp.Tuple: lambda *v: list(v),
 }  # fmt: skip
 ARRAYS: dict[Any, Function] = {
-    **{getattr(sp, name): getattr(np, name) for name in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "sign", "floor")},
+    sp.exp: np.exp, sp.log: np.log, sp.sin: np.sin, sp.cos: np.cos, sp.tan: np.tan, sp.sinh: np.sinh, sp.cosh: np.cosh,
+    sp.tanh: np.tanh, sp.sign: np.sign, sp.floor: np.floor,
     sp.asin: np.arcsin, sp.acos: np.arccos, sp.atan: np.arctan, sp.atan2: np.arctan2, sp.asinh: np.arcsinh, sp.acosh: np.arccosh,
     sp.atanh: np.arctanh, sp.Abs: np.abs, sp.ceiling: np.ceil, sp.Pow: _power, sp.Heaviside: np.heaviside,
     sp.Max: lambda *v: reduce(np.maximum, v), sp.Min: lambda *v: reduce(np.minimum, v),
@@ -285,7 +286,7 @@ DIGITS: dict[Any, Function] = {
     sp.Pow: lambda base, exponent: mpmath.mpf(base) ** exponent if isinstance(base, int) else base**exponent,
     sp.Abs: abs, sp.Max: max, sp.Min: min, sp.ceiling: mpmath.ceil, sp.polygamma: lambda n, z: mpmath.psi(int(n), z),
     sp.lowergamma: lambda s, z: mpmath.gammainc(s, 0, z), sp.uppergamma: mpmath.gammainc, sp.LambertW: mpmath.lambertw,
-    sp.Heaviside: lambda z, middle=mpmath.mpf(1) / 2: (mpmath.sign(z) + 1) / 2 if z else middle,
+    sp.Heaviside: lambda z, middle: (mpmath.sign(z) + 1) / 2 if z else middle,
     sp.factorial: mpmath.factorial, sp.binomial: mpmath.binomial,
     sp.besseli: lambda n, z: mpmath.besseli(abs(n) if n == int(n) else n, z),  # equal, and mpmath takes long for n < 0
 }  # fmt: skip
@@ -339,6 +340,8 @@ def _series(part: Any, arguments: tuple[Any, ...], at: Mapping[Any, Any]) -> Fun
         perform(fixed, values)
         out, quiet, j = mpmath.mpf(0), 0, int(low)
         while j <= high and quiet < 5:
+            if j - low > LONGEST:
+                raise OverflowError(f"{part} needs more than {LONGEST} terms")
             values[0] = mpmath.mpf(j)
             if (known := memory.get((j, mpmath.mp.prec))) is None:
                 perform(alone, values)

@@ -1,12 +1,13 @@
 r"""Closed forms without integration: E[score] = 0 is a linear system for the moments that the Hessian needs.
 
-Where the score is affine in statistics, :math:`s = A\,T(x) + c` with A and c free of the data and T free of the parameters, so
-is the Hessian, :math:`H_{ij} = h^\top T(x) + d` with :math:`h = \partial_j A_i` and :math:`d = \partial_j c_i`. The p equations
-:math:`A\,E[T] = -c` give :math:`E[h^\top T] = -\lambda^\top c` for every h in the row space of A, :math:`\lambda^\top A = h^\top`. No moment is
-looked up and nothing is integrated: any normaliser will do, continuous, discrete or joint.
+Where the score is affine in statistics, :math:`s = A\,T(x) + c` with A and c free of the data and T free of the parameters,
+so is the Hessian, :math:`H_{ij} = h^\top T(x) + d` with :math:`h = \partial_j A_i` and :math:`d = \partial_j c_i`. The p
+equations :math:`A\,E[T] = -c` give :math:`E[h^\top T] = -\lambda^\top c` for every h in the row space of A,
+:math:`\lambda^\top A = h^\top`. No moment is looked up and nothing is integrated: any normaliser will do, continuous, discrete
+or joint.
 
 It assumes E[score] = 0, so a density that is not normalised gives a confident wrong matrix: every answer is compared
-with the integral at a point before it is used (`numeric`).
+with the integral at a point before it is used.
 """
 
 from __future__ import annotations
