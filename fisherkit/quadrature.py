@@ -113,8 +113,6 @@ def summation(density: Density) -> tuple[Moments, float]:
 
 def find_center(log_density: Function, support: tuple[float, float]) -> float:
     """Where the bulk is: the largest of density times width over a scan, refined."""
-    from scipy.optimize import minimize_scalar
-
     x, width = _chart(support)
 
     def height(u: Any) -> Any:
@@ -123,10 +121,11 @@ def find_center(log_density: Function, support: tuple[float, float]) -> float:
         return np.where(np.isfinite(values), values, -1e300)
 
     grid = np.linspace(-30, 30, 481)
-    best = int(np.argmax(height(grid)))
-    around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    refined = minimize_scalar(lambda u: -height(u)[0], bounds=around, method="bounded").x
-    return float(x(refined))
+    for _ in range(5):
+        best = int(np.argmax(height(grid)))
+        around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+        grid = np.linspace(*around, 33)
+    return float(x(grid[16]))
 
 
 def grid(support: tuple[float, float], size: int) -> np.ndarray:

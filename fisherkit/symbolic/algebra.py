@@ -7,7 +7,6 @@ theorems about it: independent data add, a sufficient statistic keeps everything
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,10 @@ import sympy as sp
 from ..errors import DataError, LayoutError, MethodError
 from ..expressions import checked
 from . import kernels
-from .closed_forms import trial_points, valid_point
-from .deadline import Expired, deadline
+from .closed_forms import valid_point
+from .deadline import within
 from .density import Density
+from .domain import trial_points
 from .independent import Independent
 from .numbers import mass
 from .pieces import Point, between, invert, number, split
@@ -189,10 +189,10 @@ def _point_with(model: Density, inside: Density) -> Point:
 
 def _integral(density: Density) -> Iterator[Any]:
     (x,), (support,) = density.data, density.supports
-    with suppress(Expired, NotImplementedError), deadline(PATIENCE):
-        total = _first(sp.simplify(sp.integrate(sp.exp(density.log_density), (x, support.low, support.high))))
-        if not total.has(sp.Integral):
-            yield total
+    f = sp.exp(density.log_density)
+    total = within(PATIENCE, lambda: _first(sp.simplify(sp.integrate(f, (x, support.low, support.high)))))
+    if total is not None and not total.has(sp.Integral):
+        yield total
 
 
 def _first(expression: Any) -> Any:

@@ -8,10 +8,9 @@ the information is infinite and the entry is kept with its condition, so that a 
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,11 @@ import sympy as sp
 
 from ..errors import DataError, FisherkitError, MethodError, PrecisionError, RegularityError
 from . import elementary, evaluate, gaussian, kernels, linear_system
-from .deadline import Expired, deadline
+from .deadline import within
 from .density import mixed
+from .domain import trial_points
 from .normalizers import canonical, normalized
-from .numbers import Estimate, estimate
+from .numbers import Estimate, taken
 from .pieces import KINKED, Point, split
 from .tidy import tidy
 
@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
 Conditions = dict[Any, set[Any]]
 Answer = tuple[Any, Conditions]
+Tier = Callable[["Density", Point], Answer | None]
 TRIED, JOINT = 8, 2  # digits of the comparison at least, of one variable and of several that no product is
 LARGEST_SUM = 200  # outcomes written out
-DEADLINE = 10.0  # seconds for each tier
+DEADLINE = 10.0  # seconds of processor time for each tier, and for the point of comparison
 TIDYING = 1.0  # seconds for each entry
+FAILURES = (PrecisionError, ZeroDivisionError, TypeError, ValueError)  # of the arithmetic at a point
 
 
 def find(model: Density) -> tuple[str, Any] | None:
@@ -47,24 +49,29 @@ def find(model: Density) -> tuple[str, Any] | None:
     RegularityError
         When the model has no Fisher information anywhere it was tried.
     """
-    at, there = valid_point(model)
+    if (point := within(DEADLINE, lambda: _checked(model))) is None:
+        return None  # nothing could be compared with the integral
+    at, there = point
     for name, tier in TIERS.items():
-        with suppress(Expired):
-            with deadline(DEADLINE):
-                answer = tier(model, at)
-            if answer is None:
-                continue
-            matrix = answer[0].applyfunc(sp.factor_terms if name == "product" else _tidied)
-            if _agrees(matrix, there, at):
-                return name, _conditioned(model, matrix, answer[1])
+        matrix = within(DEADLINE, partial(_answer, tier, model, at, there))
+        if matrix is not None:
+            return name, matrix
     return None
+
+
+def _answer(tier: Tier, model: Density, at: Point, there: Estimate) -> Any | None:
+    """The matrix of a tier, where it has one that passes."""
+    if (answer := tier(model, at)) is None:
+        return None
+    short = sp.factor_terms if tier is _product else _tidied  # a product's terms are short already
+    matrix = _symmetric(len(model.symbols), lambda i, j: short(answer[0][i, j]))
+    return _conditioned(model, matrix, answer[1]) if _agrees(matrix, there, at) else None
 
 
 def _tidied(entry: Any) -> Any:
     """In a short form where that is found quickly."""
-    with suppress(Expired), deadline(TIDYING):
-        return tidy(entry)
-    return entry
+    short = within(TIDYING, partial(tidy, entry))
+    return entry if short is None else short
 
 
 # -- the tiers
@@ -73,7 +80,7 @@ def _tidied(entry: Any) -> Any:
 def _linear_system(model: Density, at: Point) -> Answer | None:
     if model.log_density.has(*KINKED) and not _all_finite(model):
         return None
-    matrix = linear_system.information(model.scores, model.hessian, model.data, model.symbols)
+    matrix = linear_system.information(model.scores, model.data, model.symbols)
     return None if matrix is None else (matrix, {})
 
 
@@ -92,8 +99,8 @@ def _finite(model: Density, at: Point) -> Answer | None:
     total = sp.zeros(size, size)
     for values in product(*(support.values or () for support in model.supports)):
         outcome = dict(zip(model.data, values, strict=True))
-        s = sp.Matrix([tidy(score.subs(outcome)) for score in model.scores])
-        total += tidy(sp.exp(model.log_density.subs(outcome))) * s * s.T
+        mass = tidy(sp.exp(model.log_density.subs(outcome)))
+        total -= mass * _symmetric(size, lambda i, j: tidy(model.hessian[i][j].subs(outcome)))  # noqa: B023 called at once
     return total, {}
 
 
@@ -148,7 +155,7 @@ def _place(out: Any, conditions: Conditions, whole: Density, part: Density, matr
         out[where] += weight * entry
 
 
-TIERS: dict[str, Callable[[Density, Point], Answer | None]] = {
+TIERS: dict[str, Tier] = {
     "parts": _parts,
     "product": _product,
     "gaussian": _gaussian,
@@ -159,13 +166,19 @@ TIERS: dict[str, Callable[[Density, Point], Answer | None]] = {
 }
 
 
+def _symmetric(size: int, entry: Callable[[int, int], Any]) -> Any:
+    """The (size, size) matrix of which only one half is computed."""
+    half = {(i, j): entry(i, j) for i in range(size) for j in range(i + 1)}
+    return sp.Matrix(size, size, lambda i, j: half[max(i, j), min(i, j)])
+
+
 def _all_finite(model: Density) -> bool:
     return all(support.values is not None for support in model.supports)
 
 
 def _pieces(model: Density, at: Point) -> list[Any] | None:
     """Pieces whose order is that of every point: one kink at most, or none that moves."""
-    if len(model.data) > 1 or model.supports[0].discrete:
+    if len(model.data) > 1 or model.supports[0].discrete or model.log_density.has(sp.Sum):
         return None
     pieces = split(model.log_density, model.data[0], model.supports[0], at)
     inner = {end for piece in pieces for end in (piece.low, piece.high)} - {model.supports[0].low, model.supports[0].high}
@@ -179,7 +192,7 @@ def _agrees(matrix: Any, there: Estimate, at: Point) -> bool:
     """Every entry of the formula against the integral."""
     try:
         with mpmath.workdps(20):
-            values = np.array([complex(v) for v in evaluate.digits([e.subs(at) for e in matrix], ())()]).reshape(matrix.shape)
+            values = np.array([complex(v) for v in evaluate.digits(list(matrix), (), at)()]).reshape(matrix.shape)
     except (TypeError, ValueError, ZeroDivisionError, KeyError, FisherkitError):  # singular there
         return False
     product = there.product.astype(float)
@@ -204,7 +217,7 @@ def _holds_outside(model: Density, matrix: Any, condition: Any) -> bool:
         if condition.subs(at) != False or matrix.subs(at).has(sp.zoo, sp.nan, sp.oo):  # noqa: E712 SymPy's
             continue
         try:
-            return _agrees(matrix, estimate(model, at, _digits(model)), at)
+            return _agrees(matrix, taken(model, at, _digits(model)), at)
         except (RegularityError, PrecisionError):
             return False
     return False
@@ -217,6 +230,26 @@ def _digits(model: Density) -> int:
 # -- points
 
 
+def _checked(model: Density) -> tuple[Point, Estimate]:
+    """A valid point, where all symbols are assumed to have the signs that they need."""
+    at, there = valid_point(model)
+    for symbol in sorted(model.free, key=str):
+        if symbol.is_nonnegative is None and symbol.is_nonpositive is None:
+            try:
+                taken(model, {**at, symbol: -at[symbol]}, 5)
+            except RegularityError as refusal:
+                if refusal.condition == "not_normalised":
+                    raise RegularityError(
+                        f"{symbol} may be negative by its assumptions, and the density then is none: {refusal} Declare it "
+                        f'sympy.Symbol("{symbol}", positive=True), or write the density for both signs.',
+                        condition="not_normalised",
+                        parameter=str(symbol),
+                    ) from refusal
+            except FAILURES:
+                continue
+    return at, there
+
+
 def valid_point(model: Density) -> tuple[Point, Estimate]:
     """A random point at which the density is one, and the information there."""
     refusals: list[tuple[Point, RegularityError]] = []
@@ -225,12 +258,12 @@ def valid_point(model: Density) -> tuple[Point, Estimate]:
         if refusals and time.monotonic() > late:
             break
         try:
-            return at, estimate(model, at, _digits(model))
+            return at, taken(model, at, _digits(model))
         except RegularityError as refusal:
             refusals.append((at, refusal))
-        except (PrecisionError, ZeroDivisionError, TypeError, ValueError) as failure:
-            if isinstance(failure, MethodError):
-                raise
+        except MethodError:
+            raise
+        except FAILURES as failure:
             outside = outside or (failure if isinstance(failure, DataError) else None)
     named = [(at, error) for at, error in refusals if error.condition != "not_normalised" or error.parameter] or refusals
     if not named and outside:
@@ -240,26 +273,3 @@ def valid_point(model: Density) -> tuple[Point, Estimate]:
     at, first = named[0]
     where = ", ".join(f"{symbol}={value}" for symbol, value in at.items())
     raise RegularityError(f"{first} (Tried at {where}.)", condition=first.condition, parameter=first.parameter) from first
-
-
-def trial_points(symbols: list[Any], *, more: bool = False, scattered: int = 0) -> Iterator[Point]:
-    """Rational values that respect the assumptions: fractions, larger numbers, both mixed, rising and falling; scattered ones.
-
-    The latter are for what several symbols must satisfy together, such as the entries of a covariance matrix.
-    """
-    count = len(symbols)
-    fractions = [sp.Rational(3 + 2 * k, 7 + 4 * count) for k in range(count)]
-    larger = [sp.Rational(sp.prime(6 + k), 11) for k in range(count)]  # no integers: singularities love them
-    small = [sp.Rational(2 + k, 11 + count**2) for k in range(count)]
-    mixed = [(larger if k % 2 else fractions)[k] for k in range(count)]
-    other = [(fractions if k % 2 else larger)[k] for k in range(count)]
-    shapes = [larger, fractions, mixed, other, small, larger[::-1], fractions[::-1], [v + 2 for v in larger]]
-    if more:
-        shapes += [[v / d for v in larger] for d in (2, 3, 4, 6)] + [[v * d for v in larger] for d in (2, 3, 6)]
-    draw = random.Random(0)
-    shapes += [[sp.Rational(round(1000 / 50 * 150 ** draw.random()), 1000) for _ in symbols] for _ in range(scattered)]
-    for values in shapes:
-        yield {
-            s: (-v if s.is_negative else sp.Integer(k + 3) if s.is_integer else v)
-            for k, (s, v) in enumerate(zip(symbols, values, strict=True))
-        }

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ from ..arrays import as_entries
 from ..errors import DataError, FisherkitError, MethodError
 from ..ratios import View, gram, moments
 from . import evaluate, exponential_family
-from .closed_forms import trial_points
-from .deadline import Expired, deadline
+from .deadline import within
+from .domain import trial_points
 from .exponential_family import ExponentialFamily
 from .pieces import KINKED, Point, kinks, magnitude
 from .support import Support
@@ -71,9 +72,8 @@ def closed(model: Model, functions: Sequence[Any]) -> list[Any] | None:
     if all(support.values is not None for support in model.supports):
         return _enumerated(model, functions)
     for tier in (_moments, _integrated):
-        with suppress(Expired, MethodError, NotImplementedError, ZeroDivisionError):
-            with deadline(DEADLINE):
-                found = tier(model, functions)
+        with suppress(MethodError, NotImplementedError, ZeroDivisionError):
+            found: list[Any] | None = within(DEADLINE, partial(tier, model, functions))
             if found is not None and _agrees(model, functions, found):
                 return found
     return None
@@ -186,9 +186,8 @@ def overlap(model: Model, s: Point, t: Point) -> Any | None:
         ratios = [sp.exp(model.log_density.subs(at, simultaneous=True) - model.log_density) for at in (s, t)]
         return _enumerated(model, [ratios[0] * ratios[1]])[0]
     for tier in (_shifted, _overlap_integrated):
-        with suppress(Expired, MethodError, NotImplementedError, ZeroDivisionError):
-            with deadline(DEADLINE / 2):
-                found = tier(model, s, t)
+        with suppress(MethodError, NotImplementedError, ZeroDivisionError):
+            found = within(DEADLINE / 2, partial(tier, model, s, t))
             if found is not None and _overlaps(model, s, t, found):
                 return found
     return None

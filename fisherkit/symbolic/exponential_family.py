@@ -19,7 +19,7 @@ from ..errors import MethodError, PrecisionError, RegularityError
 from ..information import FisherInformation
 from ..methods import Exact
 from . import closed_forms
-from .deadline import Expired, deadline
+from .deadline import within
 from .support import Support
 from .tidy import tidy
 
@@ -121,8 +121,8 @@ def find(model: Model) -> ExponentialFamily:
                     condition="support_depends_on_parameter",
                     parameter=str(symbol),
                 )
-    with suppress(MethodError, PrecisionError, Expired), deadline(SECONDS):  # a joint density that is hard to integrate stands
-        closed_forms.valid_point(model)
+    with suppress(MethodError, PrecisionError):  # a joint density that is hard to integrate stands
+        within(SECONDS, lambda: closed_forms.valid_point(model))
     terms = _terms(model, model.symbols)
     partition, carrier = -terms.pop(sp.S.One, sp.S.Zero), sp.S.Zero
     moving: Terms = {}

@@ -21,6 +21,7 @@ from typing import Any
 import mpmath
 import sympy as sp
 
+from . import evaluate
 from .pieces import Piece, Point, between, invert, number
 
 Monomials = dict[tuple[Any, int, Any, int], Any]  # exponents of u, log u, Y, log Y -> coefficient
@@ -301,11 +302,11 @@ def _target(g: Any, x: Any, piece: Piece, at: Point) -> tuple[Any, bool] | None:
 def _limit(g: Any, x: Any, end: Any, side: int, at: Point) -> Any:
     """The value of g towards an end, by how it changes over three great steps."""
     with mpmath.workdps(700):
-        f = sp.lambdify(x, g.subs(at), modules="mpmath")
+        f = evaluate.digits([g], (x,), at)
         far = mpmath.isinf(number(end, at))
         exponents = (30, 90, 270) if far else (-30, -90, -270)
         base = mpmath.mpf(0) if far else number(end, at)
-        values = [f(base + side * (-1 if far else 1) * mpmath.mpf(10) ** e) for e in exponents]
+        values = [f(base + side * (-1 if far else 1) * mpmath.mpf(10) ** e)[0] for e in exponents]
         if abs(values[2] - values[1]) < mpmath.mpf(10) ** -20 * abs(values[2]):
             return values[2]
         return mpmath.mpf(0) if abs(values[2]) < abs(values[1]) else mpmath.sign(values[2]) * mpmath.inf

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from itertools import product
 from typing import Any
 
 import sympy as sp
 
 from . import kernels
-from .deadline import Expired, deadline
+from .deadline import within
 from .density import Density
 from .pieces import Point, split
 
@@ -64,12 +63,10 @@ def log_mass(density: Density, at: Point) -> Any | None:
     (x,), (support,) = density.data, density.supports
     if not support.discrete and (mass := kernels.mass(split(density.log_density, x, support, here), x, here)) is not None:
         return sp.expand_log(sp.log(mass), force=True)
-    with suppress(Expired), deadline(PATIENCE):
-        ends = (x, support.low, support.high)
-        total = (sp.summation if support.discrete else sp.integrate)(sp.exp(density.log_density), ends)
-        total = total.args[0].expr if isinstance(total, sp.Piecewise) else total
-        return None if total.has(sp.Integral, sp.Sum, sp.oo, sp.nan) else sp.log(total)
-    return None
+    taken = sp.summation if support.discrete else sp.integrate
+    total = within(PATIENCE, lambda: taken(sp.exp(density.log_density), (x, support.low, support.high)))
+    total = total.args[0].expr if isinstance(total, sp.Piecewise) else total
+    return None if total is None or total.has(sp.Integral, sp.Sum, sp.oo, sp.nan) else sp.log(total)
 
 
 def _sum(density: Density) -> Any:

@@ -11,12 +11,14 @@ import numpy as np
 import sympy as sp
 
 from .. import quadrature
-from ..errors import DataError, MethodError, PrecisionError, RegularityError
+from ..errors import DataError, FisherkitError, MethodError, PrecisionError, RegularityError
 from ..quadrature import Moments
-from . import certified, evaluate, joint, regularity
+from . import certified, domain, evaluate, joint, regularity
+from .deadline import within
 from .density import Density, Mixed, mixed
 from .pieces import Piece, Point, magnitude, number, split
 
+SEARCH = 5.0  # seconds for the interval in which a value would be allowed
 MACHINE = 10  # digits up to which float64 is tried first
 
 
@@ -40,6 +42,19 @@ def estimate(density: Density, at: Point, digits: int) -> Estimate:
     PrecisionError
         When the digits cannot be reached.
     """
+    try:
+        return taken(density, at, digits)
+    except RegularityError as refusal:
+        found = None
+        if refusal.condition == "not_normalised" and refusal.parameter is None:
+            found = within(SEARCH, lambda: domain.allowed(partial(_valid, density), at))
+        if found is None:
+            raise
+        raise RegularityError(f"{refusal} {found[1]}", condition=refusal.condition, parameter=str(found[0])) from refusal
+
+
+def taken(density: Density, at: Point, digits: int) -> Estimate:
+    """The same, where a refusal need not say which values would do."""
     exact = {symbol: sp.nsimplify(value) if value.is_Float else value for symbol, value in at.items()}
     if (parts := mixed(density, exact)) is not None:
         return _of_parts(density, parts, exact, digits)
@@ -64,7 +79,7 @@ def _of_parts(density: Density, parts: Mixed, at: Point, digits: int) -> Estimat
             raise DataError(f"the point masses and the rest have probabilities {shown}: the point is outside the domain.")
         label = evaluate.digits([e.subs(at) for e in parts.information(density.symbols)], ())()
         product = np.array(label, dtype=object).reshape(2 * (len(density.symbols),))
-        rest = estimate(parts.rest, at, digits)
+        rest = taken(parts.rest, at, digits)
         place = [density.symbols.index(symbol) for symbol in parts.rest.symbols]
         product[np.ix_(place, place)] += values[-1] * rest.product
     return Estimate(rest.mass, np.zeros(len(place)), product if digits > MACHINE else product.astype(float), rest.error)
@@ -85,6 +100,19 @@ def _of_groups(density: Density, each: list[Density], found: list[Estimate], res
     return Estimate(mass, center, product if digits > MACHINE else product.astype(float), error)
 
 
+def _valid(density: Density, at: Point) -> bool:
+    """Whether nothing speaks against a point, roughly and quickly."""
+    try:
+        several = len(density.data) > 1 or density.supports[0].values is not None
+        with np.errstate(all="ignore"):
+            found, error = (_machine(density, at, 5), 0.0) if several else _univariate(density, at)
+    except RegularityError as refusal:
+        return refusal.condition != "not_normalised"
+    except (FisherkitError, ArithmeticError, TypeError, ValueError):
+        return True
+    return found is None or error > 1e-5 or abs(found.mass - 1) < 1e-5
+
+
 def _machine(density: Density, at: Point, digits: int) -> Estimate | None:
     """By float64; None where that does not reach the digits and more can be had."""
     with np.errstate(all="ignore"):  # a density that is none at this point is told by its mass
@@ -92,8 +120,6 @@ def _machine(density: Density, at: Point, digits: int) -> Estimate | None:
             moments, error = joint.moments(density, at)
             if error > 10.0**-digits:
                 raise PrecisionError(f"the quadrature of E[s s'] reaches a relative error of {error:.1g} only.")
-        elif density.log_density.has(sp.Sum):
-            return None  # term by term in each term: only the precise rules are sparing enough
         else:
             try:
                 moments, error = _univariate(density, at)
@@ -103,35 +129,34 @@ def _machine(density: Density, at: Point, digits: int) -> Estimate | None:
     return None if error > 10.0**-digits else Estimate(moments.mass, moments.mean, product, max(error, 2.0**-52))
 
 
-def _univariate(model: Density, at: Point) -> tuple[Moments, float]:
-    (x,), (support,), p = model.data, model.supports, len(model.symbols)
+def _univariate(density: Density, at: Point) -> tuple[Moments, float]:
+    (x,), (support,), p = density.data, density.supports, len(density.symbols)
     ends = support.at(at)
     if support.discrete:
-        regularity.check_sum(model, at, partial(sum_functions, model, at))
-        log, score = _functions(model.log_density, model.scores, x, at)
+        regularity.check_sum(density, at, partial(sum_functions, density, at))
+        log, score = _functions(density.log_density, density.scores, x, at)
         return quadrature.summation(quadrature.Density(log, score, p, ends, (_mode(log, ends),)))
-    pieces = split(model.log_density, x, support, at)
-    parts = [(piece, all_sides) for piece, all_sides in precise_sides(model, at, pieces, 15)]
-    regularity.check(model, at, parts)
+    pieces = split(density.log_density, x, support, at)
+    parts = [(piece, all_sides) for piece, all_sides in precise_sides(density, at, pieces, 15)]
+    regularity.check(density, at, parts)
     total, error = Moments.zero(p), 0.0
     for piece in pieces:
         low, high = float(number(piece.low, at)), float(number(piece.high, at))
-        scores = [sp.diff(piece.log_density, symbol) for symbol in model.symbols]
-        density = _density(magnitude(piece.log_density), scores, x, (low, high), at, p)
-        part, change = quadrature.integrate(density)
+        scores = [sp.diff(piece.log_density, symbol) for symbol in density.symbols]
+        part, change = quadrature.integrate(_density(magnitude(piece.log_density), scores, x, (low, high), at, p))
         total, error = total + part, max(error, change)
     return total, error
 
 
-def mass(model: Density, at: Point) -> float:
+def mass(density: Density, at: Point) -> float:
     """The mass of a univariate continuous density at a point, roughly and quickly; nan where it is not real somewhere."""
-    (x,), (support,), total = model.data, model.supports, 0.0
+    (x,), (support,), total = density.data, density.supports, 0.0
     with np.errstate(all="ignore"):
-        for piece in split(model.log_density, x, support, at):
+        for piece in split(density.log_density, x, support, at):
             ends = float(number(piece.low, at)), float(number(piece.high, at))
-            density = _density(piece.log_density, [sp.S.One], x, ends, at, 1)
-            seen = density.log(quadrature.grid(ends, 481)[220:261])
-            total += quadrature.integrate(density)[0].mass if not np.isnan(seen).any() else np.nan
+            smooth = _density(piece.log_density, [sp.S.One], x, ends, at, 1)
+            seen = smooth.log(quadrature.grid(ends, 481)[220:261])
+            total += quadrature.integrate(smooth)[0].mass if not np.isnan(seen).any() else np.nan
     return total
 
 
@@ -142,16 +167,13 @@ def _density(log_density: Any, scores: list[Any], x: Any, ends: tuple[float, flo
 
 def _functions(log_density: Any, scores: list[Any], x: Any, at: Point) -> tuple[Any, Any]:
     """Log-density and scores of an array, the scores with the errors that they have not."""
-    functions = evaluate.arrays([e.subs(at) for e in (log_density, *scores)], (x,))
-
-    def log(values: np.ndarray) -> np.ndarray:
-        return np.asarray(functions(values)[0])
+    logarithm, functions = evaluate.arrays([log_density], (x,), at), evaluate.arrays(scores, (x,), at)
 
     def score(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        s = functions(values)[1:].T
+        s = functions(values).T
         return s, np.zeros_like(s)
 
-    return log, score
+    return lambda values: logarithm(values)[0], score
 
 
 def _mode(log: Any, ends: tuple[float, float], reach: int = 60) -> float:
@@ -172,39 +194,39 @@ def _mode(log: Any, ends: tuple[float, float], reach: int = 60) -> float:
 # -- more digits
 
 
-def _precise(model: Density, at: Point, digits: int) -> Estimate:
-    p = len(model.symbols)
+def _precise(density: Density, at: Point, digits: int) -> Estimate:
+    p = len(density.symbols)
     with mpmath.workdps(digits + certified.GUARD):
-        if all(support.values is not None for support in model.supports):
-            total, error = _precise_finite(model, at, digits)
-        elif len(model.data) > 1:
+        if all(support.values is not None for support in density.supports):
+            total, error = _precise_finite(density, at, digits)
+        elif len(density.data) > 1:
             raise MethodError(f"{digits} digits are for one variable, or finite supports; ask for 8 or fewer, or Exact().")
-        elif model.supports[0].discrete:
-            low, high = (number(end, at) for end in (model.supports[0].low, model.supports[0].high))
-            functions = sum_functions(model, at, digits)
-            regularity.check_sum(model, at, lambda _: functions)
-            log, _ = _functions(model.log_density, [], model.data[0], at)
-            start = int(_mode(log, (float(low), float(high)), reach=24 if model.log_density.has(sp.Sum) else 60))
+        elif density.supports[0].discrete:
+            low, high = (number(end, at) for end in (density.supports[0].low, density.supports[0].high))
+            functions = sum_functions(density, at, digits)
+            regularity.check_sum(density, at, lambda _: functions)
+            log, _ = _functions(density.log_density, [], density.data[0], at)
+            start = int(_mode(log, (float(low), float(high)), reach=24 if density.log_density.has(sp.Sum) else 60))
             total, error = certified.summation(functions, low, high, start, p, digits)
         else:
-            pieces = split(model.log_density, model.data[0], model.supports[0], at)
-            parts = precise_sides(model, at, pieces, digits)
-            regularity.check(model, at, parts)
+            pieces = split(density.log_density, density.data[0], density.supports[0], at)
+            parts = precise_sides(density, at, pieces, digits)
+            regularity.check(density, at, parts)
             total, error = certified.integrate([side for _, sides in parts for side in sides], p, digits)
         certified.refuse_imprecise(error, digits)
         product = np.array([[total.entry(i, j) for j in range(p)] for i in range(p)], dtype=object)
         return Estimate(total.mass, np.array(total.mean, dtype=object), product, float(error))
 
 
-def precise_sides(model: Density, at: Point, pieces: list[Piece], digits: int) -> list[tuple[Piece, list[certified.Side]]]:
+def precise_sides(density: Density, at: Point, pieces: list[Piece], digits: int) -> list[tuple[Piece, list[certified.Side]]]:
     """Each piece with its halves, as functions of the distance from their ends."""
-    (x,) = model.data
+    (x,) = density.data
     out = []
     with mpmath.workdps(digits + 2 * certified.GUARD):
         for piece in pieces:
-            scores = [sp.diff(piece.log_density, symbol) for symbol in model.symbols]
+            scores = [sp.diff(piece.log_density, symbol) for symbol in density.symbols]
             ends = float(number(piece.low, at)), float(number(piece.high, at))
-            log = evaluate.arrays([magnitude(piece.log_density.subs(at))], (x,))
+            log = evaluate.arrays([magnitude(piece.log_density)], (x,), at)
             center = quadrature.find_center(_functions(piece.log_density, [], x, at)[0], ends)
             falls = partial(_fall_off, log)
             there = Piece(
@@ -226,18 +248,18 @@ def _fall_off(log: Any, start: Any, sign: int) -> float:
     return float(distances[top + np.argmax(fallen)]) if fallen.any() else abs(c) or 1.0
 
 
-def sum_functions(model: Density, at: Point, digits: int) -> certified.Function:
+def sum_functions(density: Density, at: Point, digits: int) -> certified.Function:
     with mpmath.workdps(digits + 2 * certified.GUARD):
-        return evaluate.digits([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
+        return evaluate.digits([e.subs(at) for e in (density.log_density, *density.scores)], density.data)
 
 
-def _precise_finite(model: Density, at: Point, digits: int) -> tuple[certified.Total, Any]:
-    functions = evaluate.digits([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
+def _precise_finite(density: Density, at: Point, digits: int) -> tuple[certified.Total, Any]:
+    functions = evaluate.digits([e.subs(at) for e in (density.log_density, *density.scores)], density.data)
     outcomes: list[tuple[Any, ...]] = [()]
-    for support in model.supports:
+    for support in density.supports:
         outcomes = [(*outcome, certified._number(sp.sympify(v).subs(at))) for outcome in outcomes for v in support.values or ()]
-    rows = [certified.products(functions(*outcome), mpmath.mpf(1)) for outcome in outcomes]
-    return certified.Total([mpmath.fsum(column) for column in zip(*rows, strict=True)], len(model.symbols)), mpmath.mpf(10) ** (
+    rows = [certified.products(functions(*outcome)) for outcome in outcomes]
+    return certified.Total([mpmath.fsum(column) for column in zip(*rows, strict=True)], len(density.symbols)), mpmath.mpf(10) ** (
         -digits - 3
     )
 
@@ -245,17 +267,19 @@ def _precise_finite(model: Density, at: Point, digits: int) -> tuple[certified.T
 # -- what every estimate must satisfy
 
 
-def _check(model: Density, found: Estimate) -> None:
+def _check(density: Density, found: Estimate) -> None:
     if found.product.dtype == object:
         certified.refuse_mass(found.mass, found.error)
     if not abs(found.mass - 1) < max(1e-7, 10 * found.error):
+        if np.isnan(float(found.mass)):
+            raise RegularityError("the density is negative, or not real, somewhere on its support.", condition="not_normalised")
         raise RegularityError(
             f"the density has mass {float(found.mass):.8g} over its support at this point, not 1.", condition="not_normalised"
         )
     size = np.sqrt(np.maximum(np.array([float(v) for v in np.diagonal(found.product)]), 1e-300))
     z = np.abs(found.mean.astype(float)) / size
     if float(z.max(initial=0.0)) > max(1e-6, 100 * found.error):
-        symbol = model.symbols[int(z.argmax())]
+        symbol = density.symbols[int(z.argmax())]
         raise RegularityError(
             f"the mean score in {symbol} is {float(z.max()):.2g} standard deviations, not 0: the mass changes with {symbol}. "
             "A normalising factor that depends on it is missing.",

@@ -11,7 +11,7 @@ import numpy as np
 import sympy as sp
 
 from ..errors import FisherkitError, MethodError, RegularityError
-from .closed_forms import trial_points
+from .domain import trial_points
 from .model import Model
 from .numbers import mass
 from .pieces import invert

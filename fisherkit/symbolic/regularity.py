@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import sympy as sp
 
+from .. import quadrature
 from ..errors import RegularityError
-from . import certified
+from . import certified, evaluate
 from .pieces import Piece, Point, number
 
 if TYPE_CHECKING:
@@ -41,12 +42,16 @@ def check(model: Density, at: Point, parts: list[tuple[Piece, list[certified.Sid
             end = None if side.beyond else _nearer(piece, side.end, at)
             if end is not None and end in outer and (moving := _moving(model, end)) and f <= certified.EXPONENT:
                 _refuse_end(moving[0], f, integer=False)
+            if f <= -1 + certified.EXPONENT:
+                where = "in its tail" if end is None else f"beside {end}"
+                raise RegularityError(f"the mass of the density is infinite {where}.", condition="not_normalised")
             _check_finite(model, squares, end)
 
 
 def check_sum(model: Density, at: Point, functions: Callable[[int], certified.Function]) -> None:
     """The same for a sum: ends that move, and tails."""
     (support,) = model.supports
+    _check_signs(functions(15), *(number(end, at) for end in (support.low, support.high)))
     for end, sign in ((support.high, 1), (support.low, -1)):
         if moving := _moving(model, end):
             _refuse_end(moving[0], mpmath.mpf(0), integer=True)
@@ -57,6 +62,15 @@ def check_sum(model: Density, at: Point, functions: Callable[[int], certified.Fu
             except (RegularityError, TypeError, NotImplementedError):  # a mass function that has no value there
                 continue
             _check_finite(model, squares, None)
+
+
+def _check_signs(functions: certified.Function, low: Any, high: Any) -> None:
+    """Refuse a mass function that is negative at one of the first outcomes."""
+    start = low if mpmath.isfinite(low) else high if mpmath.isfinite(high) else mpmath.mpf(0)
+    for k in (start + j * (-1 if start == high else 1) for j in range(4)):
+        log = functions(k)[0] if low <= k <= high else mpmath.mpf(0)
+        if abs(mpmath.im(log) / mpmath.pi) > 1e-6:
+            raise RegularityError(f"the density is negative, or not real, at {mpmath.nstr(k, 5)}.", condition="not_normalised")
 
 
 def _outwards(functions: certified.Function, sign: int) -> certified.Function:
@@ -79,10 +93,16 @@ def check_declared(model: Density) -> None:
 
 
 def _check_sign(piece: Piece, x: Any, at: Point) -> None:
-    """Refuse a density whose logarithm has an odd multiple of i pi somewhere inside the piece."""
-    turn = sp.im(piece.log_density.subs({**at, x: piece.inside}).evalf(20)) / sp.pi
-    if turn.is_number and round(float(turn)) % 2:
-        raise RegularityError(f"the density is negative at {x} = {float(piece.inside):.4g}.", condition="not_normalised")
+    """Refuse a density whose logarithm is not real, but for even multiples of i pi, at one of sixty points."""
+    ends = float(number(piece.low, at)), float(number(piece.high, at))
+    points = [piece.inside, *(float(v) for v in quadrature.grid(ends, 301)[120:181] if ends[0] < v < ends[1])]
+    with mpmath.workdps(20):
+        log = evaluate.digits([piece.log_density], (x,), at)
+        for point in points:
+            turn = mpmath.im(log(mpmath.mpmathify(point))[0]) / mpmath.pi
+            if abs(turn - 2 * mpmath.nint(turn / 2)) > 1e-6:
+                what = "negative" if abs(turn - mpmath.nint(turn)) < 1e-6 else "not real"
+                raise RegularityError(f"the density is {what} at {x} = {float(point):.4g}.", condition="not_normalised")
 
 
 def _check_jumps(model: Density, at: Point, pieces: list[Piece], outer: tuple[Any, Any]) -> None:
