@@ -93,6 +93,8 @@ def _machine(model: Model, at: Point, digits: int) -> Estimate | None:
                 moments, error = _univariate(model, at)
             except (RegularityError, OverflowError, ZeroDivisionError):  # of the rule: the precise one decides
                 return None
+            if 0.9 < moments.mass < 1 - 1e-6:  # a tail that machine numbers do not reach
+                return None
     if error > 10.0**-digits:
         return None
     return Estimate(moments.mass, moments.mean, (moments.product + moments.product.T) / 2, max(error, 2.0**-52))
