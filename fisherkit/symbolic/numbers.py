@@ -125,6 +125,8 @@ def _machine(density: Density, at: Point, digits: int) -> Estimate | None:
                 moments, error = _univariate(density, at)
             except (RegularityError, OverflowError, ZeroDivisionError):  # of the rule: the precise one decides
                 return None
+            if 0.9 < moments.mass < 1 - 1e-6:  # a tail that machine numbers do not reach
+                return None
         product = (moments.product + moments.product.T) / 2
     return None if error > 10.0**-digits else Estimate(moments.mass, moments.mean, product, max(error, 2.0**-52))
 
