@@ -179,8 +179,10 @@ def _differentiated(value: Any, digits: int) -> Any:
             return subs.doit()
         inner, (variable, order) = subs.expr.args
         with mpmath.workdps(digits + 5):
-            f = sympy.lambdify(variable, inner, modules="mpmath")
             point = mpmath.mpmathify(subs.point[0].evalf(digits + 5))
+            if inner == sympy.zeta(variable):
+                return sympy.Float(mpmath.zeta(point, 1, int(order)), digits + 5)
+            f = sympy.lambdify(variable, inner, modules="mpmath")
             return sympy.Float(mpmath.diff(f, point, int(order)), digits + 5)
 
     return value.replace(lambda part: isinstance(part, sympy.Subs), number)
