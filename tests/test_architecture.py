@@ -33,7 +33,7 @@ LAYERS = (
     "formulas jacobians storage uncertainty",
     "expressions provenance structures",
     "parameters quadrature",
-    "arrays limits methods optional panels",
+    "arrays deadline limits methods optional panels",
     "errors",
 )
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import sympy as sp
 
+from ..deadline import Expired, deadline
 from ..errors import MethodError, PrecisionError, RegularityError
 from ..information import FisherInformation
 from ..methods import Exact
 from . import closed_forms, minimal, separated
-from .deadline import Expired, deadline
 from .tidy import tidy
 
 if TYPE_CHECKING:

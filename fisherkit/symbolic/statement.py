@@ -11,9 +11,9 @@ from typing import Any
 import sympy as sp
 
 from .. import limits
+from ..deadline import Expired, deadline
 from ..errors import FisherkitError, TextError
 from . import named
-from .deadline import Expired, deadline
 from .model import Model
 from .random_variables import as_model
 from .text import CONSTANTS, NAME, Reader, parse_expression

@@ -96,12 +96,12 @@ def test_every_family_of_sympy_can_be_named_and_asked() -> None:
         ("exponential(3)", "holds no symbol, so there is nothing to estimate"),
     ],
 )
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_family_that_is_refused(text: str, match: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(TextError, match=match):
         parse_model(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_what_the_engine_refuses_keeps_its_name() -> None:
