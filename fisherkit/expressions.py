@@ -179,8 +179,11 @@ def _differentiated(value: Any, digits: int) -> Any:
             return subs.doit()
         inner, (variable, order) = subs.expr.args
         with mpmath.workdps(digits + 5):
-            f = sympy.lambdify(variable, inner, modules="mpmath")
             point = mpmath.mpmathify(subs.point[0].evalf(digits + 5))
+            if inner == sympy.zeta(variable):
+                return sympy.Float(mpmath.zeta(point, 1, int(order)), digits + 5)
+            slot = sympy.Dummy()  # a symbol's name would become source
+            f = sympy.lambdify(slot, inner.xreplace({variable: slot}), modules="mpmath")
             return sympy.Float(mpmath.diff(f, point, int(order)), digits + 5)
 
     return value.replace(lambda part: isinstance(part, sympy.Subs), number)

@@ -1,8 +1,8 @@
 """What a formula is for: numbers over many points, and a matrix in a paper.
 
 A formula is walked with arrays, each part once, and carries a running bound on its rounding error. Points where the bound is
-too large (near terms that cancel), where something overflows, or where SciPy lacks a function, are worked out again one by
-one with more digits. No source is generated, so that no name of a symbol can end in one.
+too large (near terms that cancel) or where something overflows are worked out again one by one with more digits. A function
+that SciPy lacks is interpolated between precise values. No source is generated, so that no name of a symbol can end in one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import numpy as np
 
 from .arrays import family
 from .errors import DataError, EntriesError, LayoutError
+from .panels import ACCURACY as ACCURACY_OF_PANELS
+from .panels import Panels
 
 EPSILON = 2.0**-52
 ACCURACY = 1e-9  # relative to the roots of the diagonal; points with a larger bound are done again
@@ -39,9 +41,10 @@ def lambdify(matrix: Any, *, labels: tuple[str, ...], expected: bool, outside: s
         at = dict(zip(symbols, columns, strict=True))
         size = math.prod(shape)
         flat = np.empty((size, *entries.shape))
+        panels: dict[Any, Panels] = {}
         for start in range(0, size, CHUNK):
             part = slice(start, min(start + CHUNK, size))
-            flat[part] = _matrix(entries, {symbol: column[part] for symbol, column in at.items()}, part.stop - start)
+            flat[part] = _matrix(entries, {symbol: column[part] for symbol, column in at.items()}, part.stop - start, panels)
         bad = np.asarray(~np.isfinite(flat).all(axis=(1, 2)))
         if expected:
             bad |= (np.diagonal(flat, axis1=1, axis2=2) < 0).any(axis=1)
@@ -116,9 +119,9 @@ def _refusal(index: int, bad: np.ndarray, at: Mapping[Any, np.ndarray], shape: t
 # -- the walk
 
 
-def _matrix(entries: np.ndarray, at: Mapping[Any, np.ndarray], size: int) -> np.ndarray:
+def _matrix(entries: np.ndarray, at: Mapping[Any, np.ndarray], size: int, panels: dict[Any, Panels]) -> np.ndarray:
     p = len(entries)
-    walk = Walk(at, size)
+    walk = Walk(at, size, panels)
     out, error = np.empty((size, p, p)), np.empty((size, p, p))
     with np.errstate(all="ignore"):
         for i in range(p):
@@ -152,8 +155,8 @@ def _precisely(expression: Any, point: Mapping[Any, float]) -> float:
 class Walk:
     """An expression over arrays of points, each part once, with a bound on the rounding error of each."""
 
-    def __init__(self, at: Mapping[Any, np.ndarray], size: int) -> None:
-        self.size = size
+    def __init__(self, at: Mapping[Any, np.ndarray], size: int, panels: dict[Any, Panels] | None = None) -> None:
+        self.size, self.panels = size, {} if panels is None else panels
         self.known: dict[Any, Bounded] = {symbol: (column, np.zeros(size)) for symbol, column in at.items()}
 
     def bounded(self, expression: Any) -> Bounded:
@@ -175,9 +178,18 @@ class Walk:
         if name == "Piecewise":
             return self._piecewise(expression)
         function = _functions().get(name)
-        if function is None or not all(_is_plain(argument) for argument in expression.args):
+        if function is not None and all(_is_plain(argument) for argument in expression.args):
+            return self._function(function, [self.bounded(argument) for argument in expression.args])
+        return self._scarce(expression)
+
+    def _scarce(self, expression: Any) -> Bounded:
+        """A function that SciPy lacks: by `Panels` of its precise values, where one argument varies."""
+        if (found := _alone(expression)) is None:
             return self._nothing()
-        return self._function(function, [self.bounded(argument) for argument in expression.args])
+        general, argument = found
+        if general not in self.panels:
+            self.panels[general] = Panels(lambda value: _precisely(general, {_slot(): value}))
+        return self._function(self.panels[general], [self.bounded(argument)], 2 * ACCURACY_OF_PANELS)
 
     def _nothing(self) -> Bounded:
         """Not to be had this way."""
@@ -209,11 +221,11 @@ class Walk:
             return 1 / value, np.abs(1 / value) * (error / np.maximum(np.abs(value) - error, 0) + EPSILON)
         return self._function(np.power, [self.bounded(base), self.bounded(exponent)])
 
-    def _function(self, function: Callable[..., np.ndarray], arguments: list[Bounded]) -> Bounded:
+    def _function(self, function: Callable[..., np.ndarray], arguments: list[Bounded], library: float = LIBRARY) -> Bounded:
         """f(x), and how far it moves when an argument moves by its error."""
         given = [value for value, _ in arguments]
         value = np.asarray(function(*given), dtype=float)
-        error = LIBRARY * np.abs(value)
+        error = library * np.abs(value)
         for k, (argument, own) in enumerate(arguments):
             if own.any():
                 beside = function(*given[:k], argument + own, *given[k + 1 :])
@@ -257,6 +269,30 @@ _CONNECTED: dict[str, Callable[..., np.ndarray]] = {
     "Or": np.logical_or.reduce,
     "Not": lambda parts: ~parts[0],
 }
+
+
+def _alone(expression: Any) -> tuple[Any, Any] | None:
+    """An expression with a slot for the one argument that varies, and that argument."""
+    import sympy
+
+    if isinstance(expression, sympy.Subs) and len(expression.point) == 1:
+        (point,) = expression.point
+        if not expression.expr.free_symbols - set(expression.variables):
+            return sympy.Subs(expression.expr, expression.variables, (_slot(),)), point
+    varying = [argument for argument in expression.args if argument.free_symbols]
+    if isinstance(expression, sympy.Function) and len(varying) == 1 and _is_plain(varying[0]):
+        return expression.func(*(_slot() if argument == varying[0] else argument for argument in expression.args)), varying[0]
+    if len(expression.free_symbols) == 1:
+        (symbol,) = expression.free_symbols
+        return expression.xreplace({symbol: _slot()}), symbol
+    return None
+
+
+@cache
+def _slot() -> Any:
+    import sympy
+
+    return sympy.Dummy("z", real=True)
 
 
 def _is_plain(argument: Any) -> bool:

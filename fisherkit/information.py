@@ -417,8 +417,9 @@ class FisherInformation:
 
         Notes
         -----
-        A bound on the rounding error goes along; points where near terms cancel, or a function is not in SciPy, are
-        done again with more digits, some milliseconds each. 1e5 points of a gamma family take less than 0.1 s.
+        A bound on the rounding error goes along; points where near terms cancel are done again with more digits, a
+        millisecond each. A function that SciPy lacks is interpolated, see `fisherkit.panels`. 1e5 points of a family of two
+        parameters take 0.02 to 1 s. Entries are right to 1e-9 of the roots of the diagonal, and as a rule to 1e-14.
 
         Examples
         --------

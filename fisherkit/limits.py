@@ -2,7 +2,8 @@
 
 SymPy evaluates while it builds: ``9**9**9``, ``factorial(10**9)`` or ``floor(exp(exp(exp(9))))`` never end. Whatever is
 built from a file or from text is therefore built here, from the leaves upwards, and every number stays small on the way:
-by induction, no step has a large number to work with.
+by induction, no step has a large number to work with. What is still slow, because SymPy looks long at an odd special
+function, is left to a deadline: with small numbers no single operation is long, so that it can be interrupted.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-NODES, DEPTH = 100_000, 100  # of one expression
+NODES, DEPTH = 20_000, 100  # of one expression
 BITS = 4096  # of an integer, numerator or denominator
 PRECISION = 4096  # bits of a floating-point number
 POWER = 1000  # of an exponent that is a number
 ARGUMENT = 300  # of a function that counts, such as the factorial
+NEGATIVE = -30  # the same below zero: orders of zeta and polygamma functions there take long
 SIZE = 1e6  # of a number in any other function
 ORDER = 10  # of a derivative
+SECONDS = 10.0  # to build everything of one file or text
 TOWER = 3  # exponentials of exponentials of exponentials
 SPAN = 40_000  # bits of the exponent of a floating-point number
 
@@ -75,8 +78,8 @@ def apply(head: str, function: Callable[..., Any], arguments: list[Any]) -> Any:
     elif head in ("Derivative", "Tuple"):
         _check_order(head, arguments)
     elif head not in STRUCTURAL:
-        for argument in arguments:
-            _check_argument(head, argument)
+        for place, argument in enumerate(arguments):
+            _check_argument(head, argument, shifted=place > 0)
     built = function(*arguments)
     for number in (built, *built.args):
         check_number(number)
@@ -126,13 +129,18 @@ def _check_order(head: str, arguments: list[Any]) -> None:
             raise TooLarge(f"a derivative has an order above {ORDER}")
 
 
-def _check_argument(head: str, argument: Any) -> None:
+def _check_argument(head: str, argument: Any, *, shifted: bool) -> None:
     if not hasattr(argument, "evalf"):
         return  # a truth value, or a list that has been looked at
     shift = argument if not argument.free_symbols else argument.as_coeff_Add()[0]
-    limit = ARGUMENT if head in COUNTING else SIZE
-    if argument.is_infinite is not True and magnitude(shift) > limit:
+    if argument.is_infinite is True:
+        return
+    if magnitude(shift) > (limit := ARGUMENT if head in COUNTING else SIZE):
         raise TooLarge(f"{head} of a number larger than {limit:g}")
+    if head == "zeta" and shifted and magnitude(shift) > -NEGATIVE:
+        raise TooLarge(f"zeta of a second number larger than {-NEGATIVE}")
+    if head in COUNTING and shift.is_extended_real and shift < NEGATIVE:
+        raise TooLarge(f"{head} of a number below {NEGATIVE}")
 
 
 def magnitude(number: Any) -> float:

@@ -16,7 +16,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from . import limits
 from .arrays import Array, family, is_expression, memory_budget
+from .deadline import within
 from .errors import FisherkitError, MissingDependencyError, StorageError
 
 VERSION = 1
@@ -60,8 +62,20 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
             raise StorageError(f"{source} has format version {content['version']}; this fisherkit reads version {VERSION}.")
         families, formulas = content["families"], content["formulas"]
         arrays = {key: _from_numpy(array, families[key]) for key, array in numbers.items()}
-        arrays |= {key: _formulas(shape, data) for key, (shape, data) in formulas.items()}
-        return arrays, _decode_all(content["meta"])
+        return _within_time(source, arrays, formulas, content["meta"])
+
+
+def _within_time(
+    source: Path, arrays: dict[str, Array], formulas: Mapping[str, Any], meta: Any
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """With the expressions that the file holds, built before a deadline."""
+
+    def build() -> tuple[dict[str, Array], dict[str, Any]]:
+        return arrays | {key: _formulas(shape, data) for key, (shape, data) in formulas.items()}, _decode_all(meta)
+
+    if (built := within(limits.SECONDS, build)) is None:
+        raise StorageError(f"{source} holds expressions that take longer than {limits.SECONDS:g} seconds to build.")
+    return built
 
 
 @contextmanager

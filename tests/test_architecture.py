@@ -33,7 +33,7 @@ LAYERS = (
     "formulas jacobians storage uncertainty",
     "expressions provenance ratios structures",
     "parameters quadrature",
-    "arrays limits methods optional tables",
+    "arrays deadline limits methods optional panels tables",
     "errors",
 )
 

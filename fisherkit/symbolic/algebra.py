@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import sympy as sp
 
+from ..deadline import within
 from ..errors import DataError, LayoutError, MethodError
 from ..expressions import checked
 from . import kernels
 from .closed_forms import valid_point
-from .deadline import within
 from .density import Density
 from .domain import trial_points
 from .independent import Independent

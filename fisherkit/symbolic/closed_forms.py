@@ -18,9 +18,9 @@ import mpmath
 import numpy as np
 import sympy as sp
 
+from ..deadline import within
 from ..errors import DataError, FisherkitError, MethodError, PrecisionError, RegularityError
 from . import elementary, evaluate, gaussian, kernels, linear_system
-from .deadline import within
 from .density import mixed
 from .domain import trial_points
 from .normalizers import canonical, normalized

@@ -25,10 +25,10 @@ import numpy as np
 import sympy as sp
 
 from ..arrays import as_entries
+from ..deadline import within
 from ..errors import DataError, FisherkitError, MethodError
 from ..ratios import View, gram, moments
 from . import evaluate, exponential_family
-from .deadline import within
 from .domain import trial_points
 from .exponential_family import ExponentialFamily
 from .pieces import KINKED, Point, kinks, magnitude

@@ -7,8 +7,8 @@ from typing import Any
 
 import sympy as sp
 
+from ..deadline import within
 from . import kernels
-from .deadline import within
 from .density import Density
 from .pieces import Point, split
 

@@ -11,10 +11,10 @@ import numpy as np
 import sympy as sp
 
 from .. import quadrature
+from ..deadline import within
 from ..errors import DataError, FisherkitError, MethodError, PrecisionError, RegularityError
 from ..quadrature import Moments
 from . import certified, domain, evaluate, joint, regularity
-from .deadline import within
 from .density import Density, Mixed, mixed
 from .pieces import Piece, Point, magnitude, number, split
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping
 from inspect import Parameter
 from typing import Any
@@ -10,13 +11,16 @@ from typing import Any
 import sympy as sp
 
 from .. import limits
-from ..errors import TextError
+from ..deadline import within
+from ..errors import FisherkitError, TextError
 from . import named
 from .model import Model
 from .random_variables import as_model
 from .text import CONSTANTS, NAME, Reader, parse_expression
 
 Declaration = str | Mapping[str, str] | None
+SECONDS = 10.0  # for SymPy to make a density of a family
+LARGEST = 1e6  # number that stands in a family, and the inverse of the smallest
 MOST = 20  # symbols that one declaration may name
 
 
@@ -163,16 +167,21 @@ def _of_family(text: str, estimated: dict[str, Any], known: dict[str, Any]) -> M
     values = {argument: _value(reader, family, argument, node) for argument, node in nodes.items()}
     for argument, value in values.items():
         _check_place(reader, family, argument, value, nodes[argument])
-        if not isinstance(value, bool) and value.is_number and value.is_finite and limits.magnitude(value) > limits.ARGUMENT:
-            _check_large(reader, family, argument, nodes[argument])
-    try:
-        variable = family.make("X", **values)
-    except (ValueError, TypeError) as error:
-        reader.refuse(f"{text}: {error}. It is used as {family.usage}", call)
+        _check_size(reader, family, argument, value, nodes[argument])
+    free = dict.fromkeys(s for value in values.values() for s in sorted(getattr(value, "free_symbols", ()), key=str))
+    if not free:
+        reader.refuse(f"{text} holds no symbol, so there is nothing to estimate", call)
     if known and not estimated:
-        free = dict.fromkeys(s for value in values.values() for s in sorted(getattr(value, "free_symbols", ()), key=str))
         estimated = {str(symbol): symbol for symbol in free if str(symbol) not in known}
-    return as_model(variable, parameters=tuple(estimated.values()) or None)
+    try:
+        made = within(SECONDS, lambda: as_model(family.make("X", **values), parameters=tuple(estimated.values()) or None))
+    except FisherkitError:
+        raise
+    except Exception as error:  # the words of the family's checks, or SymPy's own trouble with such arguments
+        reader.refuse(f"{text}: {error}. It is used as {family.usage}", call)
+    if made is None:
+        reader.refuse(f"{text} could not be read as a density within {SECONDS:g} seconds", call)
+    return made
 
 
 def _bound(reader: Reader, call: ast.Call, family: named.Named) -> dict[str, ast.expr]:
@@ -192,9 +201,11 @@ def _bound(reader: Reader, call: ast.Call, family: named.Named) -> dict[str, ast
 
 
 def _value(reader: Reader, family: named.Named, argument: str, node: ast.expr) -> Any:
-    if isinstance(family.arguments[argument], bool) and isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        return node.value
-    return reader.expression(node)
+    if not isinstance(family.arguments[argument], bool):
+        return reader.expression(node)
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, bool):
+        reader.refuse(f"{argument} of {family.usage} is True or False; found {reader.part(node)}", node)
+    return node.value
 
 
 def _symbols(reader: Reader, family: named.Named, nodes: Mapping[str, ast.expr], declared: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,9 +221,9 @@ def _symbols(reader: Reader, family: named.Named, nodes: Mapping[str, ast.expr],
             else:
                 inside.setdefault(argument, []).append(name)
     symbols = {name: sp.Symbol(name, **_joined(known)) for name, known in assumptions.items()}
-    for argument, within in inside.items():
+    for argument, names in inside.items():
         for word in ("real", "positive", "negative", "probability"):
-            fresh = {name: sp.Symbol(name, **named.ASSUMPTIONS[word]) for name in within if name not in symbols}
+            fresh = {name: sp.Symbol(name, **named.ASSUMPTIONS[word]) for name in names if name not in symbols}
             reader.symbols = {**symbols, **fresh, **declared}
             if _fits(family.place(argument), reader.expression(nodes[argument])) or word == "probability":
                 symbols |= fresh
@@ -231,13 +242,24 @@ def _fits(place: str, value: Any) -> bool:
     return bool(value.is_nonnegative if place == "nonnegative" else value.is_positive)
 
 
+def _check_size(reader: Reader, family: named.Named, argument: str, value: Any, node: ast.expr) -> None:
+    """Refuse infinite numbers, and large ones where the density counts up to them or takes them for exponents."""
+    if isinstance(value, bool) or value.free_symbols:
+        return
+    size = limits.magnitude(value) if value.is_finite else math.inf
+    if size > LARGEST or 0 < size < 1 / LARGEST:
+        reader.refuse(f"{argument} of {family.usage} may be a number between 1e-6 and 1e6; found {reader.part(node)}", node)
+    if size > limits.ARGUMENT:
+        _check_large(reader, family, argument, node)
+
+
 def _check_large(reader: Reader, family: named.Named, argument: str, node: ast.expr) -> None:
-    """Refuse a large number where the density counts up to it, or takes it for an exponent."""
     size = sp.Dummy("n", integer=True, positive=True)
     others = {name: sp.Dummy(name, positive=True) for name in family.arguments}
     counted = family.place(argument) == "count"
-    if not counted:
-        density = family.make("X", **{**others, argument: size}).pspace.distribution.pdf(sp.Dummy("x", positive=True))
+    distribution = family.make("X", **{**others, argument: size}).pspace.distribution
+    if not counted and hasattr(distribution, "pdf"):
+        density = distribution.pdf(sp.Dummy("x", positive=True))
         functions = (f for f in density.atoms(sp.Function) if f.func.__name__ in limits.COUNTING)
         counted = any(f.has(size) for f in functions) or any(
             f.exp.has(size) for f in density.atoms(sp.Pow) if not f.base.is_number

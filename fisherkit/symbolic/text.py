@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import sympy as sp
 
 from .. import limits
+from ..deadline import within
 from ..errors import FisherkitError, TextError
 
 LENGTH, NESTING, NODES = 2000, 50, 500  # characters, brackets, parts
@@ -79,7 +80,10 @@ def parse_expression(text: str, symbols: Mapping[str, Any] | Iterable[Any] = ())
     """
     if not isinstance(symbols, Mapping):
         symbols = {str(symbol): symbol for symbol in symbols}
-    return Reader(text, symbols).expression()
+    built = within(limits.SECONDS, Reader(text, symbols).expression)
+    if built is None:
+        raise TextError(f"the formula takes longer than {limits.SECONDS:g} seconds to build: {_cut(text)}.", text=text)
+    return built
 
 
 class Reader:

@@ -9,7 +9,7 @@ import sympy as sp
 from sympy import log, stats
 
 import fisherkit as fk
-from fisherkit.symbolic import ExponentialFamily, as_model
+from fisherkit.symbolic import ExponentialFamily, as_model, minimal
 
 a, b, c, s, p, r = sp.symbols("a b c s p r", positive=True)
 m = sp.Symbol("m", real=True)
@@ -126,7 +126,7 @@ def test_statistics_that_go_together_are_one() -> None:
 )
 def test_dependent_statistics_are_merged(statistics: list[Any], weights: list[Any]) -> None:
     kernel = sp.Add(*(w * t for w, t in zip(weights, statistics, strict=True))) - x**4
-    terms, _, _ = fk.symbolic.exponential_family._minimal(
+    terms, _, _ = minimal.reduce(
         {t: w for t, w in zip(statistics, weights, strict=True) if w != 0},
         fk.symbolic.Model(log_density=kernel, data=x, parameters=(a,), support=LINE),
     )

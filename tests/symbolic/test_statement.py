@@ -83,20 +83,25 @@ def test_every_family_of_sympy_can_be_named_and_asked() -> None:
         ("normal(mu, f(s))", "unknown function f"),
         ("normal(mu, sin(s))", r"sin\(s\) stands for std in normal\(mean, std\), which must be positive"),
         ("binomial(10**6, p)", r"n of binomial\(.*\) may be a number up to 300; found 10\*\*6"),
-        ("die(10**9)", "may be a number up to 300"),
-        ("chi(10**8)", "may be a number up to 300"),
-        ("nakagami(10**8, o)", "may be a number up to 300"),
+        ("die(10**5)", "may be a number up to 300"),
+        ("chi(10**5)", "may be a number up to 300"),
+        ("nakagami(10**5, o)", "may be a number up to 300"),
         ("student_t(10**6)", "may be a number up to 300"),
-        ("erlang(10**9, l)", "may be a number up to 300"),
+        ("erlang(10**9, l)", "between 1e-6 and 1e6"),
         ("normal(9**9**9, s)", "exponent of 9"),
+        ("log_normal(10**9, s)", "between 1e-6 and 1e6"),
+        ("benini(1e200, b, 2)", "between 1e-6 and 1e6"),
+        ("normal(oo, s)", "between 1e-6 and 1e6"),
+        ("gumbel(b, m, minimum=2)", "is True or False; found 2"),
+        ("exponential(3)", "holds no symbol, so there is nothing to estimate"),
     ],
 )
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_family_that_is_refused(text: str, match: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(TextError, match=match):
         parse_model(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_what_the_engine_refuses_keeps_its_name() -> None:

@@ -136,13 +136,13 @@ def test_what_is_refused(text: str) -> None:
         parse_expression(text, (x, k))
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", ATTACKS, ids=lambda text: text[:40])
 def test_an_attack_is_refused_at_once(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(TextError, match=ATTACKS[text]):
         parse_expression(text, (x, k))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_every_function_named_can_be_called() -> None:
@@ -185,11 +185,11 @@ def test_no_text_takes_long() -> None:
     read = 0
     for _ in range(400):
         text = _random(rng, rng.choice([1, 2, 3]))
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             parse_expression(text, (x, k))
             read += 1
         except fk.errors.TextError:
             pass
-        assert time.perf_counter() - start < 3, text
+        assert time.process_time() - start < 3, text
     assert read > 80  # not everything is refused

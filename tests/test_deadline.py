@@ -16,8 +16,8 @@ import sympy as sp
 from sympy import stats
 
 import fisherkit as fk
+from fisherkit.deadline import within
 from fisherkit.symbolic import closed_forms
-from fisherkit.symbolic.deadline import within
 
 k, t = sp.symbols("k t", positive=True)
 

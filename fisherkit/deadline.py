@@ -13,10 +13,6 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import mpmath
-from sympy.core.cache import clear_cache
-from sympy.core.parameters import global_parameters
-
 T = TypeVar("T")
 AGAIN = 0.5  # seconds after which an exception that was swallowed on its way is raised once more
 _LOCK = threading.Lock()
@@ -33,6 +29,10 @@ def within(seconds: float, work: Callable[[], T]) -> T | None:
     Calls nest; each ends its own work only. After an expiry SymPy's caches are emptied, and its switches and mpmath's
     precision are set as they were, so that no step that was cut off leaves something half done to later work.
     """
+    import mpmath
+    from sympy.core.cache import clear_cache
+    from sympy.core.parameters import global_parameters
+
     precision, switches = mpmath.mp.prec, dict(vars(global_parameters))
     watch = _Watch(seconds)
     try:
