@@ -13,8 +13,9 @@ The likelihood ratios of two test points need no expectation in an exponential f
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ import sympy as sp
 
 from ..arrays import as_entries
 from ..errors import DataError, FisherkitError, MethodError
-from ..ratios import View, gram, moments
+from ..ratios import View, gauss, gram, moments
 from . import evaluate
 from .closed_forms import trial_points
 from .deadline import Expired, deadline
@@ -58,6 +59,19 @@ def expectation(model: Model, function: Any, at: Point | None) -> np.ndarray:
         mass = np.exp(evaluate.arrays([model.log_density.subs(at)], model.data)(*columns)[0])
         return np.asarray(mass @ function(columns[0] if len(columns) == 1 else np.stack(columns, axis=1)))
     return moments(view(model, at), own, function).mean
+
+
+def known(model: Model, values: Mapping[str, Any]) -> Model:
+    """The same law with values for its parameters: none is left."""
+    fixed = copy.copy(model)
+    at = {symbol: sp.sympify(values[str(symbol)]) for symbol in model.symbols}
+    fixed.log_density, fixed.symbols = model.log_density.subs(at), ()
+    fixed.supports = tuple(support.subs(at) for support in model.supports)
+    return fixed
+
+
+def nodes(model: Model, at: Point, count: int) -> tuple[np.ndarray, np.ndarray]:
+    return gauss(view(model, at), np.array([float(at[symbol]) for symbol in model.symbols]), count)
 
 
 def outcomes(model: Model) -> list[np.ndarray]:
@@ -167,11 +181,14 @@ def _integrated(model: Model, functions: Sequence[Any]) -> list[Any] | None:
 
 def integrals(integrands: Sequence[Any], x: Any, support: Support) -> list[Any] | None:
     """Over a support; None where SymPy leaves one undone, or answers under a condition."""
+    if not support.discrete and sp.sympify(support.low).is_nonnegative:
+        positive = sp.Dummy("x", positive=True)
+        integrands, x = [integrand.subs(x, positive) for integrand in integrands], positive
     out = []
     for integrand in integrands:
         verb = sp.summation if support.discrete else sp.integrate
         found = sp.S.Zero if integrand == 0 else verb(sp.powsimp(integrand), (x, support.low, support.high))
-        if found.has(sp.Integral, sp.Sum, sp.Piecewise, sp.zoo, sp.nan, sp.oo):
+        if found.has(sp.Integral, sp.Sum, sp.exp_polar, sp.Piecewise, sp.zoo, sp.nan, sp.oo):
             return None
         out.append(tidy(found))
     return out
@@ -203,9 +220,9 @@ def _overlaps(model: Model, s: Point, t: Point, found: Any) -> bool:
         own, *two = (
             [float(sp.sympify(point[q]).subs(at)) for q in model.symbols] for point in ({q: q for q in model.symbols}, s, t)
         )
-        if (formula := complex(found.subs(at))) == complex("inf"):
-            continue
         with suppress(FisherkitError, TypeError, ValueError, ZeroDivisionError):
+            if (formula := complex(found.subs(at))) == complex("inf"):
+                continue
             value = gram(view(model, at), np.array(own), None, 0, [np.array(point) for point in two])[0, 1] + 1
             return bool(abs(formula - value) <= AGREE * abs(value))
     return False
@@ -318,7 +335,7 @@ def _agrees(model: Model, functions: Sequence[Any], found: Sequence[Any]) -> boo
             there = moments(view(model, at), own, lambda x, g=g: g(x).T)  # type: ignore[misc]
             with mpmath.workdps(20):
                 formula = np.array([complex(v) for v in evaluate.digits([e.subs(at) for e in found], ())()])
-        except (FisherkitError, TypeError, ValueError, ZeroDivisionError, KeyError):
+        except (FisherkitError, NameError, TypeError, ValueError, ZeroDivisionError, KeyError):
             continue
         return bool(np.all(np.abs(formula - there.mean) <= AGREE * np.sqrt(np.diagonal(there.product))))
     return False
