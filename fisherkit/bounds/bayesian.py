@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import reduce
 from itertools import product
@@ -352,7 +352,7 @@ def _mean_of_entry(value: Any, law: Model, names: Sequence[str]) -> Any:
     held = {str(s): s for s in value.free_symbols if str(s) in names}
     if not held:
         return value
-    start = {shift: 0 for shift in law.parameters.names}
+    start = dict.fromkeys(law.parameters.names, 0)
     alone = set(held.values()) == value.free_symbols
     if _is_symbolic(law):
         data: tuple[Any, ...] = law.data  # type: ignore[attr-defined]
@@ -398,7 +398,7 @@ class _Numeric:
         raise PrecisionError("the mean of the information over the prior does not settle: it may be infinite there.")
 
     def _rule(self, laws: Laws, of: Any, names: Sequence[str], count: int) -> tuple[FisherInformation, Array | None]:
-        rules = {name: law.nodes({shift: 0 for shift in law.parameters.names}, count) for name, law in laws.items()}
+        rules = {name: law.nodes(dict.fromkeys(law.parameters.names, 0), count) for name, law in laws.items()}
         parts: list[FisherInformation] = []
         slopes: list[Array] = []
         for picked in product(*(range(count) for _ in rules)):

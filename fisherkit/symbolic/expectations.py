@@ -20,7 +20,6 @@ from contextlib import suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import mpmath
 import numpy as np
 import sympy as sp
 
@@ -134,7 +133,7 @@ def _moments(model: Model, functions: Sequence[Any]) -> list[Any] | None:
             if powers is None:
                 return None
             total[powers] = total.get(powers, 0) + coefficient
-        out.append(tidy(sp.Add(*(c * moment(powers) for powers, c in total.items()))))
+        out.append(tidy(sp.expand(sp.Add(*(c * moment(powers) for powers, c in total.items())))))
     return out
 
 
@@ -331,10 +330,9 @@ def _agrees(model: Model, functions: Sequence[Any], found: Sequence[Any]) -> boo
     for at in trial_points(sorted(free, key=str)):
         try:
             own = np.array([float(at[symbol]) for symbol in model.symbols])
-            g = evaluate.arrays([function.subs(at) for function in functions], model.data)
+            g = evaluate.arrays([function.subs(at).evalf(20) for function in functions], model.data)
             there = moments(view(model, at), own, lambda x, g=g: g(x).T)  # type: ignore[misc]
-            with mpmath.workdps(20):
-                formula = np.array([complex(v) for v in evaluate.digits([e.subs(at) for e in found], ())()])
+            formula = np.array([complex(e.subs(at).evalf(20)) for e in found])
         except (FisherkitError, NameError, TypeError, ValueError, ZeroDivisionError, KeyError):
             continue
         return bool(np.all(np.abs(formula - there.mean) <= AGREE * np.sqrt(np.diagonal(there.product))))

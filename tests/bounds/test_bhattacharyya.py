@@ -7,7 +7,7 @@ from scipy import stats
 from sympy.stats import Cauchy, Gamma, Laplace, Poisson
 
 import fisherkit as fk
-from tests.bounds.laws import K, LAMBDA, LOCATION, MU, N, NORMAL, SIGMA, THETA, UNIFORM, same
+from tests.bounds.laws import LAMBDA, LOCATION, MU, NORMAL, SIGMA, THETA, UNIFORM, K, N, same
 
 LAMBDA_AS_RATE = sp.Symbol("rate", positive=True)
 NORMAL_IN_CODE = fk.sampled.Model(
@@ -69,6 +69,7 @@ def test_a_scipy_family_and_its_monte_carlo_error() -> None:
     assert abs(drawn.covariance[0, 0] - 1.0) < 4 * drawn.mcse[0, 0] < 0.3
 
 
+@pytest.mark.slow
 def test_torch_differentiates_to_any_order() -> None:
     torch = pytest.importorskip("torch")
     bound = fk.bhattacharyya_bound(torch.distributions.Poisson(torch.tensor(3.0)), {"rate": 3.0}, of=LAMBDA_AS_RATE**2, n=2)

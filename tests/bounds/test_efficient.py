@@ -7,7 +7,7 @@ from scipy import stats
 from sympy.stats import Bernoulli, Cauchy, Exponential, Gamma, Poisson
 
 import fisherkit as fk
-from tests.bounds.laws import K, LAMBDA, LOCATION, MU, NORMAL, SIGMA, SPREAD, THETA, UNIFORM, same
+from tests.bounds.laws import LAMBDA, LOCATION, MU, NORMAL, SIGMA, SPREAD, THETA, UNIFORM, K, same
 
 P = sp.Symbol("p", positive=True)
 GAMMA_SCALE = fk.symbolic.as_model(Gamma("X", K, THETA), parameters=THETA)

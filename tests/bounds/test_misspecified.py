@@ -7,7 +7,7 @@ from scipy import stats
 from sympy.stats import Exponential, Gamma, Normal, Poisson
 
 import fisherkit as fk
-from tests.bounds.laws import K, LAMBDA, MU, N, NORMAL, SIGMA, THETA, same
+from tests.bounds.laws import LAMBDA, MU, NORMAL, SIGMA, THETA, K, N, same
 
 GAMMA = Gamma("Y", K, THETA)
 
@@ -57,6 +57,7 @@ def test_in_numbers() -> None:
     np.testing.assert_allclose(bound.covariance, [[3.0, np.sqrt(3)], [np.sqrt(3), 3.0]], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_drawn_it_has_an_error_and_a_simulated_estimator_attains_it() -> None:
     drawn = fk.misspecified_bound(
         IN_CODE, {"mu": 1.0, "sigma": 1.0}, truth=stats.gamma(3.0), n=400, method=fk.MonteCarlo(8000, rng=0)

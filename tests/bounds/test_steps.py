@@ -7,7 +7,7 @@ from scipy import optimize, stats
 from sympy.stats import Exponential, Poisson
 
 import fisherkit as fk
-from tests.bounds.laws import LAMBDA, LOCATION, MU, N, NORMAL, SHIFTED, SIGMA, SPREAD, THETA, UNIFORM, same
+from tests.bounds.laws import LAMBDA, LOCATION, MU, NORMAL, SHIFTED, SIGMA, SPREAD, THETA, UNIFORM, N, same
 
 H = sp.Symbol("h", positive=True)
 GOLDEN = (np.sqrt(5) - 1) / 2
@@ -64,6 +64,7 @@ def test_the_spread_of_a_normal_is_bounded_above_cramer_rao() -> None:
     assert found > 4 / (2 * n) * 1.01
 
 
+@pytest.mark.slow
 def test_a_nuisance_parameter_moves_too() -> None:
     """The best step in (mu, sigma) is a small one for mu, and its bound is sigma^2."""
     bound = fk.chapman_robbins_bound(NORMAL, {"mu": 0.0, "sigma": 1.5}, of=MU)
@@ -76,6 +77,7 @@ def test_a_parameter_that_counts_has_no_score_and_still_a_bound() -> None:
     assert bound.covariance[0, 0] == pytest.approx(1 / np.expm1(3.0))
 
 
+@pytest.mark.slow
 def test_drawn_ratios_carry_an_error_and_the_best_of_many_is_not_reported() -> None:
     drawn = fk.chapman_robbins_bound(stats.uniform, {"scale": 2.0}, method=fk.MonteCarlo(2000, rng=1))
     assert drawn.covariance[0, 0] == pytest.approx(1.0, rel=0.1)
