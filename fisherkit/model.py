@@ -61,9 +61,13 @@ class Model(ABC):
         """E of a function of the data, (k,): a callable from n observations to (n, k), or k expressions in ``data``."""
         self._refuse("expectation")
 
-    def hessians(self, theta: Theta, *, data: Any) -> Any:
-        """(n, p, p) second derivatives of each observation's log-density."""
-        self._refuse("hessians")
+    def nodes(self, theta: Theta, count: int) -> tuple[Any, Any]:
+        """Nodes and weights of the law's own Gauss rule."""
+        self._refuse("nodes")
+
+    def curvature(self, theta: Theta, *, data: Any) -> tuple[Any, Any]:
+        """First and second derivatives of each observation's log-density, (n, p) and (n, p, p); nan where too rough to tell."""
+        self._refuse("curvature")
 
     def log_likelihood(self, theta: Theta, *, data: Any) -> float:
         """Sum of the log-density over the data; minus infinity where an observation is impossible."""

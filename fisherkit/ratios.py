@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -75,6 +76,28 @@ def moments(view: View, theta: np.ndarray, function: Function) -> Moments:
     found = _mean(view, [theta], lambda x: view.log(x, theta), values, k)
     _check_mass(found.mass)
     return found
+
+
+def gauss(view: View, theta: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of the Gauss rule of a density: the recurrence of its orthogonal polynomials (Stieltjes)."""
+    first = moments(view, theta, lambda x: x[:, None])
+    center, size = float(first.mean[0]), math.sqrt(float(first.product[0, 0] - first.mean[0] ** 2))
+    alphas, roots = np.zeros(count), np.zeros(count)
+
+    def polynomials(x: np.ndarray, k: int) -> np.ndarray:
+        z = (x - center) / size
+        before, now = np.zeros_like(z), np.ones_like(z)
+        for j in range(k):
+            before, now = now, ((z - alphas[j]) * now - roots[j] * before) / (roots[j + 1] or 1.0)
+        return np.stack([now, z * now], axis=1)
+
+    for k in range(count):
+        product = moments(view, theta, partial(polynomials, k=k)).product
+        if k:
+            roots[k] = math.sqrt(product[0, 0])
+        alphas[k] = product[0, 1] / product[0, 0]
+    nodes, vectors = np.linalg.eigh(np.diag(alphas) + np.diag(roots[1:], 1) + np.diag(roots[1:], -1))
+    return center + size * nodes, vectors[0] ** 2
 
 
 def _of_derivatives(view: View, theta: np.ndarray, derivatives: Derivatives, k: int) -> np.ndarray:

@@ -16,10 +16,11 @@ NEEDS = {"torch": r"\btorch\b|fk\.networks|fk\.applications", "matplotlib": r"fk
 
 
 def blocks(page: Path) -> Iterator[tuple[int, str]]:
-    """Line number and text of each fenced block of Python."""
+    """Line number and text of each fenced block of Python; one headed ``python torch`` only where torch is."""
     text = page.read_text()
-    for block in re.finditer(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
-        yield text[: block.start(1)].count("\n"), block[1]
+    for block in re.finditer(r"^```python( torch)?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        if not block[1] or find_spec("torch"):
+            yield text[: block.start(2)].count("\n"), block[2]
 
 
 def run(page: Path) -> dict[str, Any]:

@@ -125,6 +125,10 @@ class Target:
                 raise LayoutError("derivatives above order 1, and formulas, need of= as SymPy expressions.") from None
         else:
             functions = expressions(self.of)
+        held = {str(s) for g in functions for s in g.free_symbols}
+        if (unknown := sorted(held - set(own)) if not self.symbolic else []) or not held & set(own):
+            told = f"holds {', '.join(unknown)}, which is no parameter" if unknown else "holds no parameter"
+            raise LayoutError(f"of= {told}; those are {', '.join(own)}.")
         return functions, own | {str(s): s for g in functions for s in g.free_symbols if str(s) in own}
 
     @staticmethod

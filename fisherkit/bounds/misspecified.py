@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import numpy as np
 from ..arrays import Array, as_entries, public
 from ..errors import FisherkitError, LayoutError, MethodError, PrecisionError
 from ..information import FisherInformation
-from ..methods import Method
+from ..methods import Method, MonteCarlo, seed_sequence
 from ..model import Model, Theta, as_model
 from .bound import Bound
 from .functions import Target
 from .repeated import check_n
 
-STEPS = 50  # of Newton's method
+STEPS = 60  # of least squares
+OUTSIDE = 10.0  # a mean score, in standard deviations, that no point of the domain has
 AGREE = 1e-9
 
 
@@ -62,7 +64,7 @@ def misspecified_bound(
     MethodError
         When the pseudo-true point has no closed form; theta and truth_theta must then be given.
     PrecisionError
-        When Newton's method does not find it.
+        When the pseudo-true point is not found from this start.
 
     Notes
     -----
@@ -113,8 +115,8 @@ def _in_symbols(assumed: Model, true: Model, of: Any, n: Any) -> Bound:
     own: set[Any] = true.free  # type: ignore[attr-defined]
     if shared := sorted(str(s) for s in set(symbols) & own):
         raise MethodError(f"model and truth both hold {', '.join(shared)}: rename it in one, so that they can be told apart.")
-    s = list(as_entries(assumed.score(None, data=data)).reshape(-1))
-    H = as_entries(assumed.hessians(None, data=data))
+    s, H = (as_entries(part) for part in assumed.curvature(None, data=data))
+    s = s.reshape(-1)
     p = len(symbols)
     flat = [*s, *(a * b for a in s for b in s), *(-h for h in H.flat)]
     means = list(true.expectation([sympy.expand(g) for g in flat], None, method=None).value)
@@ -149,6 +151,8 @@ def _solved(equations: list[Any], symbols: list[Any]) -> dict[Any, Any]:
 
 
 def _in_numbers(assumed: Model, theta: Theta, true: Model, truth_theta: Theta, of: Any, n: Any, method: Method | None) -> Bound:
+    if isinstance(method, MonteCarlo):  # the same draws at each step
+        method = replace(method, rng=seed_sequence(method.rng).spawn(1)[0])
     names = list(assumed.point(theta))
     at = np.array([float(value) for value in assumed.point(theta).values()])
 
@@ -156,14 +160,18 @@ def _in_numbers(assumed: Model, theta: Theta, true: Model, truth_theta: Theta, o
         point = dict(zip(names, at.tolist(), strict=True))
 
         def rows(x: np.ndarray) -> np.ndarray:
-            s = np.asarray(assumed.score(point, data=x), dtype=float)
-            H = np.asarray(assumed.hessians(point, data=x), dtype=float)
+            s, H = assumed.curvature(point, data=x)
             products = s[:, :, None] * s[:, None, :]
             return np.concatenate([s, products.reshape(len(s), -1), -H.reshape(len(s), -1)], axis=1)
 
-        return true.expectation(rows, truth_theta, method=method)
+        found = true.expectation(rows, truth_theta, method=method)
+        if not np.isfinite(found.value).all():
+            raise PrecisionError(
+                "the derivatives of the assumed log-density are too rough, or impossible, at some data of the truth."
+            )
+        return found
 
-    at, found = _newton(parts, at)
+    at, found = _pseudo_true(parts, at)
     point = dict(zip(names, at.tolist(), strict=True))
     G = np.asarray(Target(of, point).derivatives(1), dtype=float)
 
@@ -176,27 +184,30 @@ def _in_numbers(assumed: Model, theta: Theta, true: Model, truth_theta: Theta, o
     return Bound(bound(found.value), found.mcse_of(bound), point)
 
 
-def _newton(parts: Any, at: np.ndarray) -> tuple[np.ndarray, Any]:
-    """The zero of the mean score; a step that leaves the domain or does not help is halved."""
-    found = parts(at)
-    for _ in range(STEPS):
+def _pseudo_true(parts: Any, at: np.ndarray) -> tuple[np.ndarray, Any]:
+    """The zero of the mean score: least squares on it in units of its own spread, then Newton's method."""
+    from scipy.optimize import least_squares
+
+    scale = np.where(at == 0, 1.0, np.abs(at))
+
+    def residual(u: np.ndarray) -> np.ndarray:
+        with suppress(FisherkitError, FloatingPointError):
+            mean, B, _ = _split(parts(u * scale).value, len(at))
+            return np.asarray(mean / np.sqrt(np.maximum(np.diagonal(B), 1e-300)))
+        return np.full(len(at), OUTSIDE)
+
+    at = scale * least_squares(residual, at / scale, diff_step=1e-5, xtol=1e-5, ftol=1e-9, gtol=1e-9, max_nfev=STEPS).x
+    size = np.inf
+    for _ in range(5):
+        found = parts(at)
         mean, B, A = _split(found.value, len(at))
-        size = _size(mean, B)
-        if size < AGREE:
+        if (size := _size(mean, B)) < AGREE:
             return at, found
-        step, shrunk = np.linalg.lstsq(A, mean, rcond=None)[0], 1.0
-        for _ in range(30):
-            with suppress(FisherkitError, FloatingPointError):
-                trial = parts(at + shrunk * step)
-                mean_there, B_there, _ = _split(trial.value, len(at))
-                if _size(mean_there, B_there) < size:
-                    at, found = at + shrunk * step, trial
-                    break
-            shrunk /= 2
-        else:
-            if size < 1e-6:
-                return at, found
+        if size > 1e-2:
             break
+        at = at + np.linalg.lstsq(A, mean, rcond=None)[0]
+    if size < 1e-6:
+        return at, parts(at)
     raise PrecisionError(
         f"the pseudo-true point was not found from this start: the mean score is still {size:.2g} standard deviations."
     )

@@ -183,17 +183,17 @@ def _closed(target: Target, point: Point, h: Any, moments: Expectation, n: Any, 
     if small is not None and all(top <= float(small.subs(at)) * (1 + AGREE) for top, at in zip(tops, trials, strict=True)):
         assert limit is not None
         return limit
-    candidates = [(root, sympy.simplify(phi.subs(h, root))) for root in _stationary(phi, h)]
-    for root, value in candidates:
+    formula = phi.args[0].expr if isinstance(phi, sympy.Piecewise) else phi
+    for root in _stationary(formula, h):
+        value = sympy.simplify(formula.subs(h, root))
         if all(_equal(value.subs(at), top) for top, at in zip(tops, trials, strict=True)):
             return Bound(sympy.ImmutableMatrix([[value]]), None, {name: sympy.simplify(moved.subs(h, root))})
     raise _no_form(target)
 
 
-def _stationary(phi: Any, h: Any) -> list[Any]:
+def _stationary(formula: Any, h: Any) -> list[Any]:
     import sympy
 
-    formula = phi.args[0].expr if isinstance(phi, sympy.Piecewise) else phi
     top, _ = sympy.fraction(sympy.together(sympy.diff(formula, h)))
     factors = [factor.as_base_exp()[0] for factor in sympy.Mul.make_args(sympy.factor(top))]
     roots: list[Any] = []

@@ -67,8 +67,8 @@ class Family(model.Model):
     def expectation(self, function: Any, theta: Theta = None, *, method: Method | None = None) -> Expectation:
         return self.model(theta).expectation(function, method=method)
 
-    def hessians(self, theta: Theta, *, data: Any) -> np.ndarray:
-        return self.model(theta).hessians(None, data=data)
+    def curvature(self, theta: Theta, *, data: Any) -> tuple[np.ndarray, np.ndarray]:
+        return self.model(theta).curvature(None, data=data)
 
     def log_likelihood(self, theta: Theta = None, *, data: Any) -> float:
         return self.model(theta).log_likelihood(data=data)

@@ -15,13 +15,15 @@ from ..methods import Exact, Method, MonteCarlo, Quadrature, require
 from ..model import Theta
 from ..parameters import Parameters, concatenate
 from ..provenance import Provenance
+from ..ratios import gauss
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import Expectation, LeaveOneOut
 from . import derivatives, monte_carlo
-from .expectations import mean, ratio_moments
+from .expectations import mean, ratio_moments, view
 from .monte_carlo import GROUPS
+from .ratios import from_ratios
 
 NUMERIC_SCORE = 2e-10  # what differences may miss beside a kink, without noticing
 
@@ -204,9 +206,15 @@ class Model(model.Model):
     def expectation(self, function: Any, theta: Theta = None, *, method: Method | None = None) -> Expectation:
         return mean(self, function, self._at(theta), self._method(method))
 
-    def hessians(self, theta: Theta, *, data: Any) -> np.ndarray:
+    def nodes(self, theta: Theta, count: int) -> tuple[np.ndarray, np.ndarray]:
+        return gauss(view(self), self._at(theta), count)
+
+    def curvature(self, theta: Theta, *, data: Any) -> tuple[np.ndarray, np.ndarray]:
         x, at = self._observations(data), self._at(theta)
-        return derivatives.hessians(self._log_density, self._score, x, at, self._derivatives)
+        if self._score is None and self._log_density is not None and self._derivatives != "torch":
+            return from_ratios(self._log_density, x, at)
+        second = derivatives.hessians(self._log_density, self._score, x, at, self._derivatives)
+        return self._raw_scores(x, at)[0], second
 
     def _method(self, method: Method | None) -> Method:
         method = method or self._default_method()

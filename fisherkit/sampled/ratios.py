@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,9 @@ from ..uncertainty import Expectation, average
 from .derivatives import LogDensity, evaluate
 from .monte_carlo import CHUNK, GROUPS, mapper
 
-SPREADS = (0.2, 0.08, 0.03, 0.01)  # of the nodes, relative to the parameters
+SPREADS = (0.1, 0.05, 0.02, 0.01, 4e-3, 1e-3, 3e-4)  # of the nodes, relative to the parameters
+SETTLED = 1e-9
+ZERO = 1e-5  # a parameter below it, such as a location that a search has brought to 0, lends no scale
 
 
 def derivatives(log_density: LogDensity, x: Any, theta: np.ndarray, order: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +30,18 @@ def derivatives(log_density: LogDensity, x: Any, theta: np.ndarray, order: int, 
         values = _torch(log_density, x, theta, order)
         return values, np.zeros_like(values)
     return _nodes(log_density, x, theta, order)
+
+
+def from_ratios(log_density: LogDensity, x: Any, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Derivatives of log-densities, s and :math:`\partial_i\partial_j f / f - s_i s_j`; nan where too rough."""
+    p = len(theta)
+    values, error = derivatives(log_density, x, theta, 2, "numeric")
+    first, second = values[:, :p], np.empty((len(x), p, p))
+    for a, column in zip(multi_indices(p, 2)[p:], values[:, p:].T, strict=True):
+        i, j = (k for k, count in enumerate(a) for _ in range(count))
+        second[:, i, j] = second[:, j, i] = column - first[:, i] * first[:, j]
+    rough = (error > 1e-4 * (np.abs(values).max(axis=1, keepdims=True) + 1e-6)).any(axis=1)
+    return np.where(rough[:, None], np.nan, first), np.where(rough[:, None, None], np.nan, second)
 
 
 def at_points(log_density: LogDensity, x: Any, theta: np.ndarray, points: Sequence[np.ndarray]) -> np.ndarray:
@@ -58,19 +71,26 @@ def _torch(log_density: LogDensity, x: Any, theta: np.ndarray, order: int) -> np
 
 
 def _nodes(log_density: LogDensity, x: Any, theta: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
-    found = [_along_lines(log_density, x, theta, order, spread) for spread in SPREADS]
-    changes = np.stack([np.abs(b - a) for a, b in pairwise(found)])
-    changes[~np.isfinite(changes)] = np.inf
-    best = changes.argmin(axis=0)
-    values = np.take_along_axis(np.stack(found[1:]), best[None], axis=0)[0]
-    error = changes.min(axis=0)
-    lost = np.isinf(error)
-    return np.where(lost, np.nan, values), np.where(lost, 0.0, error)
+    """Each observation takes the spread at which its derivatives change least; those that stand need no further one."""
+    k = len(multi_indices(len(theta), order))
+    values, error, before = np.full((len(x), k), np.nan), np.full((len(x), k), np.inf), np.full((len(x), k), np.nan)
+    todo = np.arange(len(x))
+    for spread in SPREADS:
+        found = _along_lines(log_density, x[todo], theta, order, spread)
+        change = np.abs(found - before[todo])
+        better = np.isfinite(change) & (change < error[todo])
+        values[todo] = np.where(better, found, values[todo])
+        error[todo] = np.where(better, change, error[todo])
+        before[todo] = found
+        todo = np.flatnonzero(~(error <= SETTLED * (np.abs(values).max(axis=1, keepdims=True) + 1e-3)).all(axis=1))
+        if not len(todo):
+            break
+    return values, np.where(np.isfinite(values), error, 0.0)
 
 
 def _along_lines(log_density: LogDensity, x: Any, theta: np.ndarray, order: int, spread: float) -> np.ndarray:
     r"""Partial derivatives from those along lines, :math:`D_v^k = \sum_{|a| = k} (k! / a!) v^a \partial^a`."""
-    p, size = len(theta), spread * np.where(theta == 0, 1.0, np.abs(theta))
+    p, size = len(theta), spread * np.where(np.abs(theta) < ZERO, 1.0, np.abs(theta))
     lines = np.array([a for a in multi_indices(p, order) if sum(a) == order]) / order
     along = np.stack([_on_a_line(log_density, x, theta, size * v, order) for v in lines])  # (lines, order, n)
     columns = []
@@ -78,8 +98,9 @@ def _along_lines(log_density: LogDensity, x: Any, theta: np.ndarray, order: int,
         indices = np.array([a for a in multi_indices(p, order) if sum(a) == k])
         weights = [math.factorial(k) / math.prod(map(math.factorial, a)) for a in indices.tolist()]
         system = np.prod(lines[:, None, :] ** indices[None], axis=2) * weights
-        partial = np.tensordot(np.linalg.pinv(system), along[:, k - 1], axes=1)
-        columns.append(partial / np.prod(size**indices, axis=1)[:, None])
+        with np.errstate(all="ignore"):  # what overflows is no derivative, and told as nan
+            partial = np.tensordot(np.linalg.pinv(system), along[:, k - 1], axes=1)
+            columns.append(partial / np.prod(size**indices, axis=1)[:, None])
     return np.concatenate(columns).T
 
 

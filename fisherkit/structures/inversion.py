@@ -18,6 +18,8 @@ from ..arrays import Array, as_entries, family, is_numeric, machine_epsilon
 from ..errors import IndefiniteInformationError, SingularInformationError
 from ..parameters import Parameters
 
+MANY_ROWS, MANY_GENERATORS = 4, 7  # from where a cancelled solution takes minutes and fills pages
+
 
 class Inversion(Protocol):
     def solve(self, b: Array) -> Array: ...
@@ -143,7 +145,9 @@ def _generic_rank(matrix: np.ndarray) -> int:
     numbers = matrix
     if not is_numeric(matrix):
         numbers = np.array([value.evalf(40, subs=_random_point(matrix)) for value in matrix.flat]).reshape(matrix.shape)
-    precise = max((value._prec for value in numbers.flat if getattr(value, "is_Float", False)), default=113)
+    precise = max(
+        (value._prec for value in numbers.flat if getattr(value, "is_Float", False)), default=113
+    )  # a rational has all digits
     import mpmath
 
     with mpmath.workprec(precise):
@@ -189,12 +193,32 @@ def _solved(matrix: Any, columns: Any) -> Any:
     both = [m.applyfunc(lambda value: _rational(value, named)) for m in (matrix, columns)]
     if any(value.has(sympy.Float) for m in both for value in m):
         return _tidy(matrix.LUsolve(columns))
+    generators = {s for m in both for s in m.free_symbols}
+    back = {symbol: function for function, symbol in named.items()}
+    if len(matrix.col(0)) >= MANY_ROWS and len(generators) > MANY_GENERATORS and (plain := _eliminated(*both)) is not None:
+        return plain.xreplace(back)
     left, right = (DomainMatrix.from_Matrix(m).to_field() for m in both)
     left, right = left.unify(right)
-    back = {symbol: function for function, symbol in named.items()}
     found = left.lu_solve(right).to_Matrix().xreplace(back)
     related = any(f.is_Pow or isinstance(f, sympy.exp) for f in named)  # what the field takes for independent
     return _tidy(found) if related else found
+
+
+def _eliminated(matrix: Any, columns: Any) -> Any | None:
+    """By elimination without pivoting and without cancelling, for what would fill pages; None where a pivot is 0."""
+    a, b = matrix.as_mutable(), columns.as_mutable()
+    for k in range(a.rows):
+        if a[k, k] == 0:
+            return None
+        for i in range(k + 1, a.rows):
+            if a[i, k] != 0:
+                factor = a[i, k] / a[k, k]
+                a[i, :], b[i, :] = a[i, :] - factor * a[k, :], b[i, :] - factor * b[k, :]
+    for k in reversed(range(a.rows)):
+        for j in range(k + 1, a.rows):
+            b[k, :] = b[k, :] - a[k, j] * b[j, :]
+        b[k, :] = b[k, :] / a[k, k]
+    return b
 
 
 def _rational(value: Any, named: dict[Any, Any]) -> Any:

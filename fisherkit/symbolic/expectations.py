@@ -14,21 +14,21 @@ The likelihood ratios of two test points need no expectation in an exponential f
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import mpmath
 import numpy as np
 import sympy as sp
 
 from ..arrays import as_entries
 from ..deadline import within
 from ..errors import DataError, FisherkitError, MethodError
-from ..ratios import View, gram, moments
+from ..ratios import View, gauss, gram, moments
 from . import evaluate, exponential_family
+from .density import Density
 from .domain import trial_points
 from .exponential_family import ExponentialFamily
 from .pieces import KINKED, Point, kinks, magnitude
@@ -59,6 +59,19 @@ def expectation(model: Model, function: Any, at: Point | None) -> np.ndarray:
         mass = np.exp(evaluate.arrays([model.log_density.subs(at)], model.data)(*columns)[0])
         return np.asarray(mass @ function(columns[0] if len(columns) == 1 else np.stack(columns, axis=1)))
     return moments(view(model, at), own, function).mean
+
+
+def known(model: Model, values: Mapping[str, Any]) -> Model:
+    """The same law with values for its parameters: none is left."""
+    at = {symbol: sp.sympify(values[str(symbol)]) for symbol in model.symbols}
+    fixed = object.__new__(type(model))
+    fixed.parameters = model.parameters
+    Density.__init__(fixed, model.log_density.subs(at), model.data, tuple(support.subs(at) for support in model.supports), ())
+    return fixed
+
+
+def nodes(model: Model, at: Point, count: int) -> tuple[np.ndarray, np.ndarray]:
+    return gauss(view(model, at), np.array([float(at[symbol]) for symbol in model.symbols]), count)
 
 
 def outcomes(model: Model) -> list[np.ndarray]:
@@ -120,7 +133,7 @@ def _moments(model: Model, functions: Sequence[Any]) -> list[Any] | None:
             if powers is None:
                 return None
             total[powers] = total.get(powers, 0) + coefficient
-        out.append(tidy(sp.Add(*(c * moment(powers) for powers, c in total.items()))))
+        out.append(tidy(sp.expand(sp.Add(*(c * moment(powers) for powers, c in total.items())))))
     return out
 
 
@@ -167,11 +180,14 @@ def _integrated(model: Model, functions: Sequence[Any]) -> list[Any] | None:
 
 def integrals(integrands: Sequence[Any], x: Any, support: Support) -> list[Any] | None:
     """Over a support; None where SymPy leaves one undone, or answers under a condition."""
+    if not support.discrete and sp.sympify(support.low).is_nonnegative:
+        positive = sp.Dummy("x", positive=True)
+        integrands, x = [integrand.subs(x, positive) for integrand in integrands], positive
     out = []
     for integrand in integrands:
         verb = sp.summation if support.discrete else sp.integrate
         found = sp.S.Zero if integrand == 0 else verb(sp.powsimp(integrand), (x, support.low, support.high))
-        if found.has(sp.Integral, sp.Sum, sp.Piecewise, sp.zoo, sp.nan, sp.oo):
+        if found.has(sp.Integral, sp.Sum, sp.exp_polar, sp.Piecewise, sp.zoo, sp.nan, sp.oo):
             return None
         out.append(tidy(found))
     return out
@@ -202,16 +218,16 @@ def _overlaps(model: Model, s: Point, t: Point, found: Any) -> bool:
         own, *two = (
             [float(sp.sympify(point[q]).subs(at)) for q in model.symbols] for point in ({q: q for q in model.symbols}, s, t)
         )
-        if (formula := complex(found.subs(at))) == complex("inf"):
-            continue
         with suppress(FisherkitError, TypeError, ValueError, ZeroDivisionError):
+            if (formula := complex(found.subs(at))) == complex("inf"):
+                continue
             value = gram(view(model, at), np.array(own), None, 0, [np.array(point) for point in two])[0, 1] + 1
             return bool(abs(formula - value) <= AGREE * abs(value))
     return False
 
 
 def _shifted(model: Model, s: Point, t: Point) -> Any | None:
-    if (family := _merged(model)) is None:
+    if (family := _full(model)) is None:
         return None
     moved = [sp.expand(e.subs(s, simultaneous=True) + e.subs(t, simultaneous=True) - e) for e in family.natural]
     stars = [sp.Dummy(symbol.name) for symbol in model.symbols]
@@ -239,23 +255,6 @@ def _exponential(log: Any) -> Any:
     rational = sp.factor(sp.together(sp.Add(*(t for t in terms if not t.has(sp.log)))))
     value = sp.exp(rational) * sp.powsimp(sp.exp(sp.logcombine(sp.Add(*(t for t in terms if t.has(sp.log))), force=True)))
     return value if (short := tidy(value)).has(sp.I) else short
-
-
-def _merged(model: Model) -> ExponentialFamily | None:
-    """The family with statistics joined whose weights are multiples of each other: x^2 and x of a normal with a known mean."""
-    if any(support.free_symbols & set(model.symbols) for support in model.supports):
-        return None
-    family = exponential_family.find(model)
-    kept: dict[Any, Any] = {}
-    for weight, statistic in zip(family.natural, family.statistics, strict=True):
-        for other in kept:
-            if not (ratio := sp.cancel(weight / other)).has(*model.symbols):
-                kept[other] += ratio * statistic
-                break
-        else:
-            kept[weight] = statistic
-    merged = dataclasses.replace(family, natural=tuple(kept), statistics=tuple(kept.values()))
-    return merged if len(kept) == len(model.symbols) and sp.simplify(merged.jacobian.det()) != 0 else None
 
 
 def _trials(model: Model, symbols: set[Any]) -> Iterator[Point]:
@@ -313,11 +312,10 @@ def _agrees(model: Model, functions: Sequence[Any], found: Sequence[Any]) -> boo
     for at in trial_points(sorted(free, key=str)):
         try:
             own = np.array([float(at[symbol]) for symbol in model.symbols])
-            g = evaluate.arrays([function.subs(at) for function in functions], model.data)
+            g = evaluate.arrays([function.subs(at).evalf(20) for function in functions], model.data)
             there = moments(view(model, at), own, lambda x, g=g: g(x).T)  # type: ignore[misc]
-            with mpmath.workdps(20):
-                formula = np.array([complex(v) for v in evaluate.digits([e.subs(at) for e in found], ())()])
-        except (FisherkitError, TypeError, ValueError, ZeroDivisionError, KeyError):
+            formula = np.array([complex(e.subs(at).evalf(20)) for e in found])
+        except (FisherkitError, NameError, TypeError, ValueError, ZeroDivisionError, KeyError):
             continue
         return bool(np.all(np.abs(formula - there.mean) <= AGREE * np.sqrt(np.diagonal(there.product))))
     return False

@@ -209,7 +209,8 @@ class Model(Algebra, model.Model):
     # -- for bounds
 
     def point(self, theta: Theta = None) -> dict[str, Any]:
-        return {str(s): s for s in self.symbols} if theta is None else self._by_name(theta)
+        values = {str(s): s for s in self.symbols} if theta is None else self._by_name(theta)
+        return {name: values[name] for name in self.parameters.names}
 
     def ratios(
         self, theta: Theta, *, order: int, points: Sequence[Mapping[str, Any]], method: Method | None = None
@@ -223,13 +224,20 @@ class Model(Algebra, model.Model):
     def expectation(self, function: Any, theta: Theta = None, *, method: Method | None = None) -> Expectation:
         if method is not None:
             require(method, (Exact, Quadrature), what="a symbolic model")
+        if isinstance(method, Exact) and theta is not None:
+            return Expectation(expectations.expectation(expectations.known(self, self._by_name(theta)), function, None))
         return Expectation(expectations.expectation(self, function, None if theta is None else self._point(theta)))
 
-    def hessians(self, theta: Theta = None, *, data: Any = None) -> Any:
+    def nodes(self, theta: Theta, count: int) -> tuple[Any, Any]:
+        return expectations.nodes(self, self._point(theta), count)
+
+    def curvature(self, theta: Theta = None, *, data: Any = None) -> tuple[Any, Any]:
         if theta is None and (symbols := self._as_symbols(data)) is not None:
-            return sp.ImmutableMatrix(self.hessian).subs(symbols)
-        flat = self._evaluate([entry for row in self.hessian for entry in row], theta, data)
-        return flat.reshape(-1, len(self.symbols), len(self.symbols))
+            return sp.ImmutableMatrix([self.scores]).subs(symbols), sp.ImmutableMatrix(self.hessian).subs(symbols)
+        at, p = self._point(theta), len(self.symbols)
+        formulas = [e.subs(at) for e in (*self.scores, *(entry for row in self.hessian for entry in row))]
+        rows = evaluate.arrays(formulas, self.data)(*self._columns(data)).T
+        return rows[:, :p], rows[:, p:].reshape(-1, p, p)
 
     def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
         symbols, columns = self._rows(data)

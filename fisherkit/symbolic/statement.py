@@ -221,9 +221,9 @@ def _symbols(reader: Reader, family: named.Named, nodes: Mapping[str, ast.expr],
             else:
                 inside.setdefault(argument, []).append(name)
     symbols = {name: sp.Symbol(name, **_joined(known)) for name, known in assumptions.items()}
-    for argument, names in inside.items():
+    for argument, own in inside.items():
         for word in ("real", "positive", "negative", "probability"):
-            fresh = {name: sp.Symbol(name, **named.ASSUMPTIONS[word]) for name in names if name not in symbols}
+            fresh = {name: sp.Symbol(name, **named.ASSUMPTIONS[word]) for name in own if name not in symbols}
             reader.symbols = {**symbols, **fresh, **declared}
             if _fits(family.place(argument), reader.expression(nodes[argument])) or word == "probability":
                 symbols |= fresh

@@ -87,3 +87,45 @@ def test_units_do_not_hide_what_varies_along_a_null_direction(unit: float, make:
     for of in (lambda t: t[0], lambda t: t[1]):
         with pytest.raises(fk.errors.SingularInformationError):
             fk.cramer_rao_bound(F, of=of)
+
+
+def test_three_forms_from_the_sharpest_to_the_weakest() -> None:
+    F = fk.FisherInformation([[4.0, 1.0], [1.0, 8.0]], parameters=("mu", "sigma"))
+    full = fk.cramer_rao_bound(F).covariance
+    diagonal, scalar = fk.cramer_rao_bound(F, form="diagonal"), fk.cramer_rao_bound(F, form="scalar")
+    np.testing.assert_allclose(diagonal.covariance, full.diagonal())
+    np.testing.assert_allclose(diagonal.standard_errors, np.sqrt(full.diagonal()))
+    np.testing.assert_allclose(scalar.covariance, [0.25, 0.125])
+    assert (scalar.covariance < diagonal.covariance).all()
+    assert fk.cramer_rao_bound(NORMAL, form="scalar").covariance == sp.Matrix([SIGMA**2, SIGMA**2 / 2])
+    assert fk.cramer_rao_bound(NORMAL, of=MU / SIGMA, form="diagonal").covariance.shape == (1, 1)
+
+
+def test_the_diagonal_of_a_network_comes_by_name() -> None:
+    F = fk.FisherInformation({"weight": np.full((2, 3), 4.0), "bias": np.ones(2)})
+    bound = fk.cramer_rao_bound(F, form="diagonal")
+    assert bound.covariance["weight"].shape == (2, 3)
+    np.testing.assert_allclose(bound.standard_errors["weight"], 0.5)
+    np.testing.assert_allclose(fk.cramer_rao_bound(F, form="scalar").covariance["weight"], 0.25)
+
+
+def test_forms_carry_the_monte_carlo_error() -> None:
+    F = fk.expected_information(stats.norm, {"loc": 0.0, "scale": 1.0}, method=fk.MonteCarlo(500, rng=0))
+    for form in ("diagonal", "scalar"):
+        assert fk.cramer_rao_bound(F, form=form).mcse.shape == (2,)
+
+
+def test_what_is_no_information_or_no_form() -> None:
+    with pytest.raises(fk.errors.LayoutError, match=r"cramer_rao_bound\(fk.expected_information\(model, theta\)"):
+        fk.cramer_rao_bound(stats.norm)
+    with pytest.raises(fk.errors.LayoutError, match="form must be"):
+        fk.cramer_rao_bound(NUMBERS, form="trace")
+    with pytest.raises(fk.errors.LayoutError, match="takes no of="):
+        fk.cramer_rao_bound(NUMBERS, of=MU, form="scalar")
+    with pytest.raises(fk.errors.LayoutError, match="scalar bound is infinite"):
+        fk.cramer_rao_bound(fk.FisherInformation(np.diag([1.0, 0.0]), parameters=("a", "b")), form="scalar")
+
+
+def test_a_moving_support_is_refused_with_a_pointer() -> None:
+    with pytest.raises(fk.errors.RegularityError, match="chapman_robbins_bound"):
+        fk.cramer_rao_bound(fk.expected_information(stats.uniform, {"scale": 2.0}))

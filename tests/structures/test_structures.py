@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -212,3 +213,19 @@ def test_a_negative_diagonal_is_refused_by_name() -> None:
     F = fk.FisherInformation({"a": np.array(1.0), "b": np.array(-2.0)})
     with pytest.raises(fk.errors.IndefiniteInformationError, match=r"information of b is negative \(-2\)"):
         F.inverse()
+
+
+def test_matrices_of_fractions_are_inverted_exactly() -> None:
+    F = fk.FisherInformation(sp.Matrix([[2, 3], [3, sp.Rational(19, 4)]]), parameters=("a", "b"))
+    assert F.inverse() == sp.Matrix([[sp.Rational(19, 2), -6], [-6, 4]])
+    assert F.solve(sp.Matrix([1, 0])) == sp.Matrix([sp.Rational(19, 2), -6])
+    with pytest.raises(fk.errors.SingularInformationError):
+        fk.FisherInformation(sp.Matrix([[2, 3], [3, sp.Rational(9, 2)]]), parameters=("a", "b")).inverse()
+
+
+def test_exact_solving_knows_functions_that_are_related() -> None:
+    t = sp.Symbol("t", positive=True)
+    matrix = sp.Matrix([[sp.exp(2 * t), sp.sqrt(t)], [sp.sqrt(t), 1 + sp.polygamma(1, t)]])
+    F = fk.FisherInformation(matrix, parameters=("a", "b"))
+    found = sp.Matrix(F.solve(sp.Matrix([1, 0])))
+    assert (matrix * found - sp.Matrix([1, 0])).applyfunc(sp.simplify) == sp.zeros(2, 1)
