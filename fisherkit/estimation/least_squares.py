@@ -256,14 +256,10 @@ def _polish(f: Function, jacobian: Function, at: np.ndarray, y: np.ndarray, name
         at = at + steps[-1] * size
         if size == 0 or length == 0:
             break
-    rounding = float(np.finfo(y.dtype).eps * np.sqrt(y @ y) / max(size, np.finfo(float).tiny))  # in standard errors, too
+    noise = float(np.finfo(y.dtype).eps * np.sqrt(y @ y))
+    rounding = noise / float(size) if size else np.inf  # in standard errors, too
     if rounding > 1e-5:
-        warnings.warn(
-            f"the residuals are only {1 / rounding:.1g} times the rounding of y, so the standard errors have about "
-            f"{max(np.log10(1 / rounding), 0):.0f} digits: give x and y as numpy.longdouble, or see if y was computed from x.",
-            RoundingWarning,
-            stacklevel=4,
-        )
+        warnings.warn(_rounding(rounding), RoundingWarning, stacklevel=4)
     if not min(lengths) < max(1e-4, 10 * rounding):
         told = ", ".join(f"{name}={value:.4g}" for name, value in zip(names.names, best.astype(float), strict=True))
         raise ConvergenceError(
@@ -273,6 +269,16 @@ def _polish(f: Function, jacobian: Function, at: np.ndarray, y: np.ndarray, name
             point=dict(zip(names.names, best.astype(float).tolist(), strict=True)),
         )
     return best, len(lengths), min(lengths)
+
+
+def _rounding(share: float) -> str:
+    """What a fit that is too good says; ``share`` is the rounding of y over the residuals."""
+    if share > 1:
+        return "the residuals are rounding, so the standard errors say nothing: y seems to have been computed from x."
+    return (
+        f"the residuals are only {1 / share:.1g} times the rounding of y, so the standard errors have about "
+        f"{-np.log10(share):.0f} digits: give x and y as numpy.longdouble, or see if y was computed from x."
+    )
 
 
 # -- the mean and its derivatives
