@@ -9,9 +9,10 @@ import numpy as np
 
 from ..errors import DataError, LayoutError, SingularInformationError
 from ..information import FisherInformation
+from .ascent import value_of
 from .candidates import Candidates, read
 from .criteria import Criterion, criterion_of
-from .optimal import Design, _value, described, optimal
+from .optimal import Design, described, optimal
 
 
 def exact(
@@ -100,7 +101,7 @@ def _rounded(weights: np.ndarray, n: int) -> np.ndarray:
 
 def _exchange(own: Candidates, target: Criterion, counts: np.ndarray) -> tuple[np.ndarray, float]:
     """The best single exchange, until none helps."""
-    n, value = counts.sum(), _value(own, target, counts / counts.sum())
+    n, value = counts.sum(), value_of(own, target, counts / counts.sum())
     while True:
         matrices = own.mixed(counts / n)
         best, move = value + 1e-12 * (1 + abs(value)) if np.isfinite(value) else -np.inf, None
@@ -114,7 +115,7 @@ def _exchange(own: Candidates, target: Criterion, counts: np.ndarray) -> tuple[n
         counts = counts.copy()
         counts[move[0]] -= 1
         counts[move[1]] += 1
-        value = _value(own, target, counts / n)
+        value = value_of(own, target, counts / n)
 
 
 @dataclass(frozen=True)

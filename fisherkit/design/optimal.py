@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ConvergenceError
 from ..information import FisherInformation
 from ..tables import table
+from .ascent import ascend, excess_slopes, value_of
 from .candidates import Candidates, checked_weights, read
 from .criteria import Criterion, criterion_of
 from .linear import elfving, maximin
@@ -147,7 +148,7 @@ def optimal(
         tolerance = max(tolerance, COARSE)
         design = _widest(own, target, tolerance)
     else:
-        design = certified(own, target, _ascend(own, target, tolerance))
+        design = certified(own, target, ascend(own, target, tolerance))
     limit = tolerance * (1.0 if criterion == "D" else abs(design.value))
     if not design.gap <= limit:
         raise ConvergenceError(
@@ -207,7 +208,7 @@ def certified(own: Candidates, target: Criterion, weights: np.ndarray) -> Design
         _refuse_singular(own, weights)
     matrices = own.mixed(weights)
     value = float(own.prior @ target.values(matrices))
-    gap = maximin(own, 0.3 * COARSE)[2] - value if target.name == "E" else float(_excess(own, target, weights).max())
+    gap = maximin(own, 0.3 * COARSE)[2] - value if target.name == "E" else float(excess_slopes(own, target, weights).max())
     return described(own, target, weights, value, max(gap, 0.0))
 
 
@@ -228,106 +229,21 @@ def described(
     )
 
 
-def slopes(own: Candidates, target: Criterion, weights: np.ndarray) -> np.ndarray:
-    """The slope of the criterion towards each candidate, (N,)."""
-    return np.asarray(np.einsum("k,kab,knab->n", own.prior, target.gradient(own.mixed(weights)), own.parts))
-
-
 def _widest(own: Candidates, target: Criterion, tolerance: float) -> Design:
     """The E-optimal design, without the points that it hardly needs."""
     weights, value, bound = maximin(own, 0.3 * tolerance)
     for share in (1e-2, 1e-3, 1e-4, 1e-6):
         few = np.where(weights > share * weights.max(), weights, 0.0)
         few = few / few.sum()
-        if bound - (reached := _value(own, target, few)) <= tolerance * bound:
+        if bound - (reached := value_of(own, target, few)) <= tolerance * bound:
             return described(own, target, few, reached, max(bound - reached, 0.0))
     return described(own, target, weights, value, max(bound - value, 0.0))
-
-
-def _excess(own: Candidates, target: Criterion, weights: np.ndarray) -> np.ndarray:
-    phi = slopes(own, target, weights)
-    return np.asarray(phi - phi @ weights)
 
 
 def _refuse_singular(own: Candidates, weights: np.ndarray | None = None) -> None:
     weights = np.full(own.size, 1 / own.size) if weights is None else weights
     for matrix in own.mixed(weights):
         FisherInformation((matrix + matrix.T) / 2, parameters=own.parameters).inverse()  # names the directions
-
-
-# -- the ascent
-
-
-def _ascend(own: Candidates, target: Criterion, tolerance: float) -> np.ndarray:
-    """Multiplicative steps, then Newton steps on a support that grows where the slope is steepest."""
-    weights = np.full(own.size, 1 / own.size)
-    power = 1.0 if target.name == "D" else 0.5
-    for _ in range(60):
-        phi = np.maximum(slopes(own, target, weights), 0.0) ** power
-        weights = weights * phi / (weights @ phi)
-    weights = np.where(weights > 0.02 * weights.max(), weights, 0.0)
-    weights = weights / weights.sum()
-    for _ in range(400):
-        weights = _newton(own, target, weights)
-        excess = _excess(own, target, weights)
-        value = float(own.prior @ target.values(own.mixed(weights)))
-        if excess.max() <= 0.1 * tolerance * (1.0 if target.name == "D" else abs(value)):
-            break
-        weights = _towards(own, target, weights, int(excess.argmax()))
-    return weights
-
-
-def _value(own: Candidates, target: Criterion, weights: np.ndarray) -> float:
-    return float(own.prior @ target.values(own.mixed(weights)))
-
-
-def _towards(own: Candidates, target: Criterion, weights: np.ndarray, j: int) -> np.ndarray:
-    """The best of the mixtures with one candidate, roughly."""
-    vertex = np.eye(own.size)[j]
-    shares = 0.5 ** np.arange(1, 30)
-    values = [_value(own, target, (1 - a) * weights + a * vertex) for a in shares]
-    a = shares[int(np.argmax(values))]
-    return np.asarray((1 - a) * weights + a * vertex)
-
-
-def _newton(own: Candidates, target: Criterion, weights: np.ndarray) -> np.ndarray:
-    """Newton's method on the support, the weights summing to one; a weight that reaches zero leaves."""
-    value = _value(own, target, weights)
-    for _ in range(100):
-        support = np.flatnonzero(weights)
-        step, rise = _newton_step(own, target, weights, support)
-        if not rise > 1e-24 * (1 + abs(value)):
-            break
-        floor = value if rise > 1e-9 * (1 + abs(value)) else value - 1e-13 * (1 + abs(value))  # below it the value tells no more
-        falling = step < 0
-        reach = float(np.min(-weights[support][falling] / step[falling], initial=np.inf))
-        share, found = min(1.0, reach), -np.inf
-        for _ in range(40):
-            moved = weights.copy()
-            moved[support] = np.maximum(moved[support] + share * step, 0.0)
-            if share == reach:
-                moved[support[np.argmin(np.where(falling, -weights[support] / np.where(falling, step, -1.0), np.inf))]] = 0.0
-            moved = moved / moved.sum()
-            if (found := _value(own, target, moved)) > floor:
-                break
-            share *= 0.5
-        if not found > floor:
-            break
-        weights, value = moved, found
-    return weights
-
-
-def _newton_step(own: Candidates, target: Criterion, weights: np.ndarray, support: np.ndarray) -> tuple[np.ndarray, float]:
-    matrices, s = own.mixed(weights), len(support)
-    system = np.zeros((s + 1, s + 1))
-    for share, matrix, parts in zip(own.prior, matrices, own.parts, strict=True):
-        system[:s, :s] += share * target.curvature(matrix, parts[support])
-    scale = abs(system[:s, :s]).max()
-    system[s, :s] = system[:s, s] = scale
-    phi = slopes(own, target, weights)[support]
-    solution = np.linalg.lstsq(system, np.append(-(phi - phi @ weights[support]), 0.0), rcond=1e-12)[0]
-    step = solution[:s] - solution[:s].sum() * weights[support]
-    return step, float(phi @ step)
 
 
 def _small(gap: float) -> str:

@@ -53,6 +53,8 @@ def hessian(
     if score is None and log_density is not None:
         if kind == "torch":
             return _torch_hessian(log_density, x, theta)
+        if kind == "numeric" and (direct := _summed_hessian(log_density, x, theta)) is not None:
+            return direct
         own = log_density
         score = lambda data, t: scores(own, data, t, kind)[0]  # noqa: E731 the score that was not given
     assert score is not None
@@ -76,6 +78,24 @@ def hessians(
     flat = differentiate(lambda t: np.asarray(given(x, t), dtype=float).ravel(), theta, name="the scores")
     out = flat.reshape(n, p, p)
     return np.asarray(out + out.transpose(0, 2, 1)) / 2
+
+
+def _summed_hessian(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray | None:
+    """Differences of the sum, which is smooth where each term is; None where they do not settle."""
+    from scipy.differentiate import hessian as numeric
+
+    n, scale = len(x), np.where(theta == 0, 1.0, np.abs(theta))
+
+    def total(u: np.ndarray) -> np.ndarray:
+        points = theta + scale * u.reshape(len(theta), -1).T
+        sums = [np.sum(np.asarray(evaluate(log_density, x, point, n), dtype=float)) for point in points]
+        return np.reshape(sums, u.shape[1:])
+
+    with np.errstate(all="ignore"):
+        found = numeric(total, np.zeros(len(theta)), initial_step=0.1, order=8, tolerances={"rtol": 1e-9, "atol": 1e-10})
+        size = np.sqrt(np.outer(np.abs(np.diagonal(found.ddf)), np.abs(np.diagonal(found.ddf))))
+        settled = np.isfinite(found.ddf).all() and bool((found.error <= 1e-8 * size).all())
+    return (found.ddf + found.ddf.T) / 2 / np.outer(scale, scale) if settled else None
 
 
 def _torch_hessian(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:

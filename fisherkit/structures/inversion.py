@@ -145,9 +145,8 @@ def _generic_rank(matrix: np.ndarray) -> int:
     numbers = matrix
     if not is_numeric(matrix):
         numbers = np.array([value.evalf(40, subs=_random_point(matrix)) for value in matrix.flat]).reshape(matrix.shape)
-    precise = max(
-        (value._prec for value in numbers.flat if getattr(value, "is_Float", False)), default=113
-    )  # a rational has all digits
+    floats = (value for value in numbers.flat if getattr(value, "is_Float", False))  # a rational has all digits
+    precise = max((value._prec for value in floats), default=113)
     import mpmath
 
     with mpmath.workprec(precise):

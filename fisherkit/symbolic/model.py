@@ -41,7 +41,8 @@ class Model(Algebra, model.Model):
         What is observed. An integer symbol makes a pair of ends a discrete support.
     parameters : symbols, optional
         In the order of the rows; by default every other free symbol, by name. Free symbols left over are known
-        constants: they stay symbols, and `FisherInformation.at` takes them by name.
+        constants: they stay symbols, and `FisherInformation.at` takes them by name; or they are covariates, when
+        data come as a mapping or data frame with a column for each.
     support : pair of ends, SymPy set, range, or collection of values; a tuple of them for several data symbols
 
     Raises

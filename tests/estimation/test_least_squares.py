@@ -8,6 +8,7 @@ import fisherkit as fk
 from fisherkit.estimation import RoundingWarning, nonlinear_least_squares
 from tests.estimation import nist
 
+X, Y = np.arange(1.0, 9.0), np.array([2.1, 3.9, 6.2, 7.8, 10.1, 12.2, 13.8, 16.1])
 EXTENDED = np.finfo(np.longdouble).eps < 1e-18
 
 
@@ -46,6 +47,13 @@ def test_double_precision_says_how_many_digits_are_left() -> None:
         fit = nonlinear_least_squares(nist.MEANS["Lanczos1"], given.starts[1], (given.x, y))
     assert nist.digits(list(fit.estimate.values()), given.certified) > 10
     assert 2 < nist.digits(list(fit.standard_errors.values()), given.standard_errors) < 5
+
+
+def test_a_perfect_fit_is_told() -> None:
+    for y in (2 * X + 1, 0 * X):
+        with pytest.warns(RoundingWarning, match="the residuals are rounding, so the standard errors say nothing"):
+            fit = nonlinear_least_squares(lambda x, t: t[0] * x + t[1], {"a": 1.0, "b": 0.0}, (X, y))
+        assert float(fit.estimate["a"]) == pytest.approx(y[1] - y[0], abs=1e-12)
 
 
 def test_all_27_sets_are_here() -> None:
@@ -110,9 +118,6 @@ def test_several_columns_by_name() -> None:
     assert nist.digits(list(fit.standard_errors.values()), given.standard_errors) > 10
     assert fit.information.n == 128
     assert repr(fit).startswith("LeastSquares(n=128, residual standard deviation=0.174303, degrees_of_freedom=125")
-
-
-X, Y = np.arange(1.0, 9.0), np.array([2.1, 3.9, 6.2, 7.8, 10.1, 12.2, 13.8, 16.1])
 
 
 @pytest.mark.parametrize(

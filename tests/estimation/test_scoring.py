@@ -199,12 +199,39 @@ def test_a_normal_sample_through_every_kind_and_track() -> None:
     )
     fits = [fisher_scoring(symbolic, {"mu": 0.0, "sigma": 1.0}, data, information=k) for k in ("expected", "observed")]
     fits.append(fisher_scoring(code, {"mu": 0.0, "sigma": 1.0}, information="observed"))
-    fits.append(fisher_scoring(stats.norm, {"loc": 0.0, "scale": 5.0}, data, information="observed"))
+    fits.append(fisher_scoring(stats.Normal, {"mu": 2.0, "sigma": 2.0}, data, information="observed"))
     for fit in fits:
         np.testing.assert_allclose(list(fit.estimate.values()), exact, rtol=1e-8)
         np.testing.assert_allclose(errors(fit), exact[1] / np.sqrt([40, 80]), rtol=1e-7)
         assert fit.log_likelihood == pytest.approx(stats.norm(*exact).logpdf(data).sum(), rel=1e-12)
     assert "standard error" in repr(fits[0])
+
+
+def test_a_data_frame() -> None:
+    """Columns that the model does not name may be there; a covariate that tells zeros apart has no estimate."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x0": np.ones(4), "x1": [0.0, 1, 2, 3], "y": [1, 2, 2, 5], "name": list("abcd")})
+    fit = fisher_scoring(poisson(2), start(2), frame)
+    mean = np.exp(fit.estimate["b0"] + fit.estimate["b1"] * frame["x1"])
+    assert mean.sum() == pytest.approx(10, rel=1e-9)  # the likelihood equations
+    assert (mean * frame["x1"]).sum() == pytest.approx((frame["y"] * frame["x1"]).sum(), rel=1e-9)
+    frame["y"], frame["x1"] = [1, 2, 0, 0], [0.0, 0, 1, 1]
+    with pytest.raises(fk.errors.ConvergenceError, match="further in b1"):
+        fisher_scoring(poisson(2), start(2), frame)
+
+
+def test_an_expectation_by_monte_carlo() -> None:
+    """The estimate is the same, whatever the metric; the error of the information follows."""
+    model = fk.sampled.Model(
+        lambda x, t: np.log(t[0]) - t[0] * x,
+        sampler=lambda t, size, rng: rng.exponential(1 / t[0], size),
+        parameters=("rate",),
+        derivatives="complex",
+    )
+    data = np.random.default_rng(0).exponential(0.5, 100)
+    fit = fisher_scoring(model, {"rate": 1.0}, data, method=fk.MonteCarlo(4000, rng=0))
+    assert fit.estimate["rate"] == pytest.approx(1 / data.mean(), rel=1e-8)
+    assert abs(float(fit.information) - 100 * data.mean() ** 2) < 4 * float(fit.information.mcse[0, 0])
 
 
 def test_tensors() -> None:
