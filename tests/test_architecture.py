@@ -61,7 +61,7 @@ PUBLIC = {
         bhattacharyya_bound bounds chapman_robbins_bound checks constrained_bound cramer_rao_bound design empirical_information
         errors estimation expected_information load misspecified_bound networks observed_information plots sampled score symbolic
         van_trees_bound""",
-    "fisherkit.symbolic": "ExponentialFamily Model as_location_family as_model parse_expression parse_model",
+    "fisherkit.symbolic": "ExponentialFamily Independent Model as_location_family as_model parse_expression parse_model",
     "fisherkit.sampled": "Family Model as_location_family as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
     "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound

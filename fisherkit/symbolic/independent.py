@@ -17,6 +17,7 @@ from ..parameters import Parameters
 from ..provenance import Provenance
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
+from . import rank
 
 if TYPE_CHECKING:
     from .model import Model
@@ -65,10 +66,9 @@ class Independent(model.Model):
         self, theta: Theta = None, *, inputs: Any = None, method: Method | None = None, structure: str = "dense"
     ) -> FisherInformation:
         own = [None if theta is None else self._of(factor, theta) for factor, _ in self.factors]
-        found = [
-            factor.expected_information(at, inputs=inputs, method=method)
-            for (factor, _), at in zip(self.factors, own, strict=True)
-        ]
+        if inputs is not None:
+            raise LayoutError("a product of models takes no inputs=: its known constants are named in theta.")
+        found = [factor.information_of_any_rank(at, method=method) for (factor, _), at in zip(self.factors, own, strict=True)]
         numeric = theta is not None and all(count.is_number for _, count in self.factors)
         counts = [(int(count) if numeric else count) for _, count in self.factors]
         matrices = [count * as_entries(F.dense()) for count, F in zip(counts, found, strict=True)]
@@ -80,7 +80,10 @@ class Independent(model.Model):
             point=None if theta is None else {name: value for F in found for name, value in (F.point or {}).items()},
             error_bound=max(bounds, default=None),
         )
-        return self._stored(self._embedded(matrices), structure, provenance)
+        total = self._embedded(matrices)
+        if theta is None:
+            rank.refuse_null(total, self.parameters, self.symbols)
+        return self._stored(total, structure, provenance)
 
     def score(self, theta: Theta, *, data: Any) -> Any:
         columns = self._blocks(data)

@@ -23,7 +23,7 @@ from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import Expectation
-from . import closed_forms, evaluate, expectations, exponential_family, predictor, ratios, regularity
+from . import closed_forms, evaluate, expectations, exponential_family, predictor, rank, ratios, regularity
 from .algebra import Algebra
 from .density import Density
 from .numbers import estimate
@@ -137,6 +137,31 @@ class Model(Algebra, model.Model):
             require(method, (Exact, Quadrature), what="a symbolic model")
         if inputs is not None:
             return self._over_rows(theta, inputs, method, structure)
+        found = self.information_of_any_rank(theta, method=method, structure=structure)
+        self._refuse_null(found)
+        return found
+
+    def _refuse_null(self, found: FisherInformation) -> None:
+        """Refuse a density that does not change along a direction, here and at another point."""
+        if len(self.symbols) == 1 and self._closed_form is not None:
+            return
+        if self._closed_form is not None:
+            self._full_rank  # noqa: B018 looked at once
+        elif not self.covariates and found.structure == "dense":
+            here = rank.null_directions(np.asarray(found.dense()).astype(float), self.parameters)
+            if here and rank.null_directions(closed_forms.valid_point(self)[1].product.astype(float), self.parameters):
+                raise rank.over_parametrized(here)
+
+    @cached_property
+    def _full_rank(self) -> bool:
+        assert self._closed_form is not None
+        rank.refuse_null(as_entries(self._closed_form[1]), self.parameters, self.symbols)
+        return True
+
+    def information_of_any_rank(
+        self, theta: Theta = None, *, method: Method | None = None, structure: str = "dense"
+    ) -> FisherInformation:
+        """The expected information, also of a part that alone says nothing about a direction."""
         if isinstance(method, Quadrature):
             return self._quadrature(theta, method, structure)
         if self._closed_form is not None:

@@ -250,3 +250,53 @@ def test_impossible_observations_and_shapes() -> None:
 def test_the_score_in_symbols() -> None:
     (score,) = fk.score(fk.symbolic.Model(NORMAL, data=x, parameters=(m,), support=LINE))
     assert sp.simplify(score - (x - m) / s**2) == 0
+
+
+@pytest.mark.parametrize(
+    ("density", "parameters", "told"),
+    [
+        (sp.exp(-((x - m - a) ** 2) / 2) / sp.sqrt(2 * sp.pi), (m, a), {"m": -1, "a": 1}),
+        (a * b * sp.exp(-a * b * x), (a, b), {"a": -a / b, "b": 1}),
+        (NORMAL.subs(m, m * theta), (m, theta, s), {"m": -m / theta, "theta": 1}),
+    ],
+)
+def test_a_density_with_too_many_parameters(density, parameters, told) -> None:
+    model = fk.symbolic.Model(density, data=x, parameters=parameters, support=(0, sp.oo) if density.has(a * b) else LINE)
+    with pytest.raises(fk.errors.SingularInformationError, match="over-parametrised: it does not change along") as refusal:
+        fk.expected_information(model)
+    (direction,) = refusal.value.null_directions
+    (first, u), (second, v) = told.items()
+    assert set(direction) == {first, second}
+    assert sp.simplify(sp.nsimplify(direction[first] * v - direction[second] * u)) == 0
+    assert refusal.value.condition == "singular_information"
+
+
+def test_too_many_parameters_where_there_is_no_formula() -> None:
+    """A mixture of two equal logistic laws whose weights do not matter."""
+    logistic = sp.exp(-(x - m)) / (1 + sp.exp(-(x - m))) ** 2
+    shape = sp.exp(-((x - m) ** 4) * a * b) * 2 * (a * b) ** sp.Rational(1, 4) / sp.gamma(sp.Rational(1, 4))
+    model = fk.symbolic.Model((logistic + shape) / 2, data=x, parameters=(m, a, b), support=LINE)
+    with pytest.raises(fk.errors.SingularInformationError, match=r"does not change along") as refusal:
+        fk.expected_information(model, {"m": 0, "a": 2, "b": 0.5})
+    (direction,) = refusal.value.null_directions
+    assert direction["a"] / direction["b"] == pytest.approx(-4, rel=1e-4)
+
+
+def test_a_part_may_leave_a_direction_open_that_another_part_closes() -> None:
+    """x tells m + a, y tells m - a; one row of a regression tells one direction, many rows tell all."""
+    y, t = sp.symbols("y t", real=True)
+    plus = fk.symbolic.Model(NORMAL.subs({m: m + theta, s: 1}), data=x, parameters=(m, theta), support=LINE)
+    minus = fk.symbolic.Model(
+        NORMAL.subs({m: m - theta, s: 1, x: y}, simultaneous=True), data=y, parameters=(m, theta), support=LINE
+    )
+    assert fk.expected_information(plus * minus).dense() == 2 * sp.eye(2)
+    with pytest.raises(fk.errors.SingularInformationError, match="over-parametrised"):
+        fk.expected_information(plus.iid(2))
+    row = fk.symbolic.Model(NORMAL.subs({m: m + theta * t, s: 1}), data=x, parameters=(m, theta), support=LINE)
+    assert fk.expected_information(row).dense() == sp.Matrix([[1, t], [t, t**2]])
+
+
+def test_a_point_at_which_two_parameters_meet_is_no_fault_of_the_density() -> None:
+    """The square of a mean has no information at 0, and some elsewhere."""
+    model = fk.symbolic.Model(NORMAL.subs({m: m**2}), data=x, parameters=(m, s), support=LINE)
+    assert fk.expected_information(model, {"m": 0, "s": 1}, method=fk.Quadrature()).dense()[0, 0] == 0
