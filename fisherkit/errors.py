@@ -120,5 +120,23 @@ class IdentityError(FisherkitError, AssertionError):
         self.identity = identity
 
 
+class ConvergenceError(FisherkitError, ArithmeticError):
+    """An iteration did not reach what it looks for, or there is nothing to reach.
+
+    Attributes
+    ----------
+    condition : str
+        ``"no_maximum"`` (the likelihood has none at a finite point, as in a regression whose response is separated),
+        ``"not_ascending"`` (the score does not point upwards), ``"iterations"`` (they ran out) or ``"gap"`` (of a design).
+    point : mapping from name to number, or None
+        Where the iteration stood.
+    """
+
+    def __init__(self, message: str, *, condition: str, point: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.condition = condition
+        self.point = None if point is None else dict(point)
+
+
 class PrecisionError(FisherkitError, ArithmeticError):
     """A number could not be computed to the accuracy asked for."""

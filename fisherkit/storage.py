@@ -18,7 +18,6 @@ import numpy as np
 
 from . import limits
 from .arrays import Array, family, is_expression, memory_budget
-from .deadline import Expired, deadline
 from .errors import FisherkitError, MissingDependencyError, StorageError
 
 VERSION = 1
@@ -69,12 +68,16 @@ def _within_time(
     source: Path, arrays: dict[str, Array], formulas: Mapping[str, Any], meta: Any
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """With the expressions that the file holds, built before a deadline."""
-    try:
-        with deadline(limits.SECONDS):
-            built = {key: _formulas(shape, data) for key, (shape, data) in formulas.items()}
-            return arrays | built, _decode_all(meta)
-    except Expired:
-        raise StorageError(f"{source} holds expressions that take longer than {limits.SECONDS:g} seconds to build.") from None
+    if not formulas and '"expression"' not in json.dumps(meta):
+        return arrays, meta
+    from .deadline import within
+
+    def build() -> tuple[dict[str, Array], dict[str, Any]]:
+        return arrays | {key: _formulas(shape, data) for key, (shape, data) in formulas.items()}, _decode_all(meta)
+
+    if (built := within(limits.SECONDS, build)) is None:
+        raise StorageError(f"{source} holds expressions that take longer than {limits.SECONDS:g} seconds to build.")
+    return built
 
 
 @contextmanager

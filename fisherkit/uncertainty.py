@@ -34,6 +34,21 @@ class LeaveOneOut:
         return _spread(value, replicates, self.weights)
 
 
+@dataclass(frozen=True)
+class Expectation:
+    """A mean over a model, and its replicates, each without one group of draws; none where it is exact."""
+
+    value: Array
+    replicates: tuple[Array, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    def mcse_of(self, function: Callable[[Array], Any]) -> Any:
+        """Monte Carlo standard error of ``function(value)``; None when exact."""
+        if not self.replicates:
+            return None
+        return _spread(function(self.value), [function(replicate) for replicate in self.replicates], self.weights)
+
+
 def sum_errors(a: Structure, a_loo: LeaveOneOut | None, b: Structure, b_loo: LeaveOneOut | None) -> LeaveOneOut | None:
     """The error of a + b. Equal groups are left out together, so that common random numbers are seen."""
     if a_loo is not None and b_loo is not None and a_loo.weights == b_loo.weights:

@@ -19,6 +19,7 @@ BUILTIN = {
     errors.TextError: ValueError,
     errors.IdentityError: AssertionError,
     errors.PrecisionError: ArithmeticError,
+    errors.ConvergenceError: ArithmeticError,
 }
 
 
@@ -42,3 +43,5 @@ def test_what_they_carry() -> None:
     assert errors.IdentityError("no", identity="additivity").identity == "additivity"
     text = errors.TextError("no", text="2x", column=1)
     assert (text.text, text.column, str(text)) == ("2x", 1, "no")
+    lost = errors.ConvergenceError("no", condition="iterations", point={"a": 1.0})
+    assert (lost.condition, lost.point) == ("iterations", {"a": 1.0})

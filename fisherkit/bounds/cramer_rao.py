@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
-from .. import jacobians
-from ..arrays import Array, alike, as_entries, eye, family, is_expression, public, same_family, square_root
-from ..errors import LayoutError, SingularInformationError
+from ..arrays import Array, as_entries, public
+from ..errors import DataError, LayoutError
 from ..information import FisherInformation
+from .bound import Bound, between
+from .functions import gradient
 
-
-@dataclass(frozen=True)
-class Bound:
-    """A lower bound on a covariance.
-
-    Attributes
-    ----------
-    covariance : (q, q) SymPy Matrix, array or tensor
-        In units of g squared.
-    mcse : like covariance, or None
-        Monte Carlo standard error, where the information was estimated.
-    """
-
-    covariance: Any
-    mcse: Any = None
-
-    @property
-    def standard_errors(self) -> Any:
-        """The root of the diagonal: no unbiased estimator has smaller standard errors. Shape (q,)."""
-        matrix = as_entries(self.covariance)
-        return public(square_root(matrix.diagonal()))
+Form = Literal["full", "diagonal", "scalar"]
 
 
 def cramer_rao_bound(
@@ -39,6 +19,7 @@ def cramer_rao_bound(
     *,
     of: Callable[[Any], Any] | Any = None,
     bias_gradient: Any = None,
+    form: Form = "full",
 ) -> Bound:
     r"""Lower bound on the covariance of an estimator.
 
@@ -55,12 +36,15 @@ def cramer_rao_bound(
         ``information.point``, by ``torch.func`` for tensors and numerically otherwise.
     bias_gradient : array, shape (q, p), optional
         Zero by default: unbiased estimators.
+    form : {"full", "diagonal", "scalar"}
+        The whole matrix; only its q variances (a mapping by name for tensors, and no p x p matrix); or :math:`1 / I_{ii}` for
+        each parameter, as if the others were known: :math:`e_i^2 I_{ii} \ge 1`, the weakest of the three.
 
     Returns
     -------
     Bound
-        ``covariance`` of shape (q, q), in units of g squared; ``mcse`` of equal shape when the information was
-        estimated, else None.
+        ``covariance`` of shape (q, q), or (q,) variances, in units of g squared; ``mcse`` of equal shape when the
+        information was estimated, else None.
 
     Raises
     ------
@@ -71,7 +55,10 @@ def cramer_rao_bound(
 
     Notes
     -----
-    Needs a support that does not depend on theta. Solves with the scaled information; the inverse is formed only when
+    Needs a support that does not depend on theta; see `chapman_robbins_bound` otherwise. Sharper bounds from the same density:
+    `bhattacharyya_bound`, `chapman_robbins_bound`, `barankin_bound`; lower ones from more knowledge: `constrained_bound`,
+    `van_trees_bound`. Where the bound is attained, `efficient_estimator` gives the estimator. Solves with the scaled
+    information; the inverse is formed only when
     the bound is on the parameters themselves. Cost O(p^3). For one of several parameters the others are nuisances:
     take the diagonal, or ``information.marginalize(...)`` first; ``information.fix(...)`` where they are known.
 
@@ -85,85 +72,109 @@ def cramer_rao_bound(
     >>> fk.cramer_rao_bound(F).covariance
     array([[0.01]])
     """
-    gradient = _gradient(information, of, bias_gradient)
-    return Bound(_bound(information, gradient), information.mcse_of(lambda F: _bound(F, gradient)))
+    _check_information(information, "cramer_rao_bound")
+    if form == "full":
+        G = gradient(information, of, bias_gradient)
+        return Bound(between(information, G), information.mcse_of(lambda F: between(F, G)))
+    if form == "diagonal":
+        G = gradient(information, of, bias_gradient)
+        return Bound(_variances(information, G), information.mcse_of(lambda F: _variances(F, G)))
+    if form != "scalar":
+        raise LayoutError(f"form must be 'full', 'diagonal' or 'scalar'; got {form!r}.")
+    if of is not None or bias_gradient is not None:
+        raise LayoutError("form='scalar' bounds each parameter with the others known; it takes no of= and no bias_gradient=.")
+    return Bound(_scalar(information), information.mcse_of(_scalar))
 
 
-def _bound(information: FisherInformation, gradient: Array | None) -> Any:
-    if gradient is None:
-        return information.inverse()
-    try:
-        solved = information.solve(gradient.T)
-    except SingularInformationError as error:
-        solved = _without_null(information, gradient, error).solve(gradient.T)
-    left, right = same_family(gradient, as_entries(solved), verb="cramer_rao_bound")
-    product = left @ right
-    return public(product if product.dtype == object else (product + product.T) / 2)
+def _variances(information: FisherInformation, G: Array | None) -> Any:
+    if G is not None:
+        return public(as_entries(between(information, G)).diagonal())
+    return _each(information.standard_errors(), lambda e: e**2)
 
 
-def _gradient(information: FisherInformation, of: Any, bias_gradient: Any) -> Array | None:
-    """G + B, shape (q, p); None where it is the identity."""
-    entries = as_entries(information.diagonal()) if information.parameters.is_flat else None
-    if of is None and bias_gradient is None:
-        return None
-    if entries is None:
-        raise LayoutError(f"bounds of functions need scalar parameters; found {information.parameters}.")
-    gradient = eye(len(entries), entries) if of is None else _derivative(information, of, entries)
-    if bias_gradient is None:
-        return gradient
-    bias = as_entries(bias_gradient, name="bias_gradient")
-    if tuple(bias.shape) != tuple(gradient.shape):
-        raise LayoutError(f"bias_gradient must have shape (q, p) = {tuple(gradient.shape)}; got {tuple(bias.shape)}.")
-    left, right = same_family(gradient, bias, verb="cramer_rao_bound")
-    return left + right
+def _scalar(information: FisherInformation) -> Any:
+    leaves = information.diagonal() if not information.parameters.is_flat else {"all": information.diagonal()}
+    for name, leaf in leaves.items():
+        if any(v == 0 for v in as_entries(leaf).reshape(-1).tolist()):
+            which = next(label for label in information.parameters.labels if label.startswith(name) or name == "all")
+            raise LayoutError(f"a parameter carries no information ({which} or one beside it): its scalar bound is infinite.")
+    return _each(information.diagonal(), lambda v: 1 / v)
 
 
-def _derivative(information: FisherInformation, of: Any, entries: Array) -> Array:
-    if not callable(of):
-        return _derivative_of_expressions(information, of, entries)
-    if information.point is None:
-        raise LayoutError("of= is a callable, so the information must know its point: FisherInformation(..., point={...}).")
-    values = as_entries([information.point[label] for label in information.parameters.labels], name="F.point")
-    return jacobians.differentiate(of, alike(values, entries), name="of")
+def _each(values: Any, function: Any) -> Any:
+    if isinstance(values, dict):
+        return {name: function(leaf) for name, leaf in values.items()}
+    return public(function(as_entries(values)))
 
 
-def _derivative_of_expressions(information: FisherInformation, of: Any, entries: Array) -> Array:
-    """Symbols are matched by name; numbers are put where the information holds numbers."""
-    import sympy
+def efficiency(covariance: Any, information: FisherInformation, *, of: Any = None, joint: bool = False) -> Any:
+    r"""How close an unbiased estimator comes to the Cramer-Rao bound: the bound over its variance.
 
-    functions = list(of) if isinstance(of, Iterable) and not is_expression(of) else [of]
-    if not all(is_expression(function) for function in functions):
-        raise LayoutError(f"of= must be a callable, a SymPy expression or several; got {of!r}.")
-    used = {str(s): s for function in functions for s in function.free_symbols}
-    symbols = [used.get(label, sympy.Symbol(label)) for label in information.parameters.labels]
-    jacobian = as_entries(sympy.Matrix(functions).jacobian(symbols))
-    if family(entries) == "sympy":
-        return jacobian
-    if not any(value.free_symbols for value in jacobian.flat):
-        return alike(jacobian.astype(float), entries)
-    if information.point is None:
-        raise LayoutError(f"of={of} depends on the parameters, so the information must know its point.")
-    at = {s: information.point[str(s)] for s in symbols if str(s) in used}
-    return alike(as_entries([[float(value.subs(at)) for value in row] for row in jacobian]), entries)
+    Parameters
+    ----------
+    covariance : number, array (q,) of variances, or array (q, q)
+        Of the estimator of g, in units of g squared.
+    information : FisherInformation
+        Over all n observations that the estimator used.
+    of : callable, or SymPy expressions, optional
+        The function g, as in `cramer_rao_bound`.
+    joint : bool
+        One number for all: the root of order q of the ratio of determinants. Needs the whole covariance.
+
+    Returns
+    -------
+    number or array (q,)
+        In [0, 1] for the exact covariance of an unbiased estimator; a number where ``covariance`` is one, or where ``joint``.
+
+    Raises
+    ------
+    DataError
+        When a variance is not positive.
+
+    Notes
+    -----
+    A simulated covariance has an error, so that an efficient estimator may come out a little above 1. Where the information was
+    estimated, ``information.mcse_of(lambda F: efficiency(covariance, F))`` is the error that comes from it.
+
+    References
+    ----------
+    Cramer (1946), Mathematical Methods of Statistics, sections 32.3 and 32.6.
+
+    Examples
+    --------
+    >>> F = 100 * fk.FisherInformation([[1.0]], parameters=("mu",))
+    >>> round(fk.bounds.efficiency(np.pi / 200, F), 4)  # the median of a normal sample
+    0.6366
+    """
+    _check_information(information, "efficiency")
+    given = as_entries(covariance, name="covariance")
+    bound = as_entries(cramer_rao_bound(information, of=of).covariance)
+    q = len(bound)
+    if tuple(given.shape) not in ((), (q,), (q, q)) or (given.ndim == 0 and q > 1) or (joint and given.ndim < 2 and q > 1):
+        raise LayoutError(
+            f"covariance must have shape ({q}, {q})" + ("" if joint else f" or ({q},)") + f"; got {tuple(given.shape)}."
+        )
+    if joint:
+        return _determinant(bound, given.reshape(q, q))
+    variances = given.diagonal() if given.ndim == 2 else given.reshape(-1)
+    if any(not getattr(v, "free_symbols", None) and not v > 0 for v in variances.tolist()):
+        raise DataError(f"the variances of an estimator must be positive; got {variances.tolist()}.")
+    ratio = bound.diagonal() / variances
+    return (ratio[0] if ratio.dtype == object else float(ratio[0])) if given.ndim == 0 else public(ratio)
 
 
-def _without_null(information: FisherInformation, gradient: Array, error: SingularInformationError) -> FisherInformation:
-    """The information with its null directions filled in: allowed where g does not vary along them."""
-    matrix = filled = as_entries(information.dense())
-    for direction in error.null_directions:
-        null = as_entries([direction.get(label, 0.0) for label in information.parameters.labels])
-        gradient, null = same_family(gradient, alike(null, matrix), verb="cramer_rao_bound")
-        change, sizes = gradient @ null, abs(gradient) @ abs(null)  # compared in no parameter's units
-        if any(v != 0 if is_expression(v) else abs(v) > 1e-6 * size for v, size in zip(change, sizes, strict=True)):
-            raise error
-        filled = filled + _in_units_of(matrix, null)
-    return FisherInformation(public(filled), parameters=information.parameters)
+def _determinant(bound: Array, covariance: Array) -> Any:
+    logs = [FisherInformation(public(matrix)).logdet for matrix in (bound, covariance)]
+    if bound.dtype == object:
+        from sympy import exp, simplify
+
+        return simplify(exp((logs[0] - logs[1]) / len(bound)))
+    return float(2.718281828459045 ** float((logs[0] - logs[1]) / len(bound)))
 
 
-def _in_units_of(matrix: Array, null: Array) -> Array:
-    """(D n)(D n)' / n' D n, with D the matrix's diagonal: as large as the matrix, whatever the units."""
-    if family(matrix) != "sympy":
-        d = matrix.diagonal()
-        d = d + (d == 0)
-        null = d * null / (null @ (d * null)) ** 0.5
-    return null[:, None] @ null[None, :]
+def _check_information(information: Any, verb: str) -> None:
+    if not isinstance(information, FisherInformation):
+        raise LayoutError(
+            f"{verb} takes a FisherInformation; got {type(information).__name__}. Of a model: "
+            f"{verb}(fk.expected_information(model, theta).total(n))."
+        )

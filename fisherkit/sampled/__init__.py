@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from .expectations import shifted
 from .families import Family
 from .model import Model
 
-__all__ = ["Family", "Model", "as_model"]
+__all__ = ["Family", "Model", "as_location_family", "as_model"]
 
 
 def as_model(value: Any) -> Any:
@@ -18,3 +19,10 @@ def as_model(value: Any) -> Any:
 
         return model_of(value)
     return Family(value)
+
+
+def as_location_family(value: Any) -> Model:
+    """The shifts of a distribution: of a frozen family of ``scipy.stats``, or of a model at its own point."""
+    own = as_model(value) if not isinstance(value, (Family, Model)) else value
+    model = own.model(None) if isinstance(own, Family) else own
+    return shifted(model)

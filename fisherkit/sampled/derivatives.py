@@ -28,6 +28,14 @@ def evaluate(log_density: LogDensity, x: Any, theta: Any, n: int) -> Any:
     return values
 
 
+def values(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> np.ndarray:
+    """(n,) machine numbers."""
+    n = len(x)
+    with np.errstate(all="ignore"):
+        found = evaluate(log_density, _tensor(x), _tensor(theta), n) if kind == "torch" else evaluate(log_density, x, theta, n)
+    return np.asarray(found, dtype=float)
+
+
 def scores(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, p) derivatives of each observation's log-density, and their error estimates."""
     if kind == "numeric":
@@ -51,6 +59,23 @@ def hessian(
     given = score
     half = differentiate(lambda t: np.asarray(given(x, t), dtype=float).sum(axis=0), theta, name="the summed score")
     return np.asarray(half + half.T) / 2
+
+
+def hessians(
+    log_density: LogDensity | None, score: Callable[[Any, Any], Any] | None, x: Any, theta: np.ndarray, kind: str
+) -> np.ndarray:
+    """(n, p, p) second derivatives of each observation's log-density: the Jacobian of the scores."""
+    n, p = len(x), len(theta)
+    if kind == "torch" and score is None and log_density is not None:
+        import torch
+
+        own, data = log_density, _tensor(x)
+        rows = lambda t: evaluate(own, data, t, n)  # noqa: E731 a curried argument
+        return np.asarray(torch.func.jacfwd(torch.func.jacfwd(rows))(_tensor(theta)))
+    given = score or (lambda data, t: scores(log_density, data, t, kind)[0])  # type: ignore[arg-type]
+    flat = differentiate(lambda t: np.asarray(given(x, t), dtype=float).ravel(), theta, name="the scores")
+    out = flat.reshape(n, p, p)
+    return np.asarray(out + out.transpose(0, 2, 1)) / 2
 
 
 def _torch_hessian(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..errors import LayoutError, MethodError, RegularityError
 from ..information import FisherInformation
 from ..methods import Method
 from ..model import Theta
+from ..uncertainty import Expectation
 from .model import Model
 
 
@@ -54,6 +55,23 @@ class Family(model.Model):
 
     def empirical_information(self, theta: Theta = None, *, data: Any, structure: str = "dense") -> FisherInformation:
         return self.model(theta).empirical_information(data=data, structure=structure)
+
+    def point(self, theta: Theta = None) -> dict[str, Any]:
+        return self.model(theta).point(None)
+
+    def ratios(
+        self, theta: Theta, *, order: int, points: Sequence[Mapping[str, Any]], method: Method | None = None
+    ) -> Expectation:
+        return self.model(theta).ratios(None, order=order, points=points, method=method)
+
+    def expectation(self, function: Any, theta: Theta = None, *, method: Method | None = None) -> Expectation:
+        return self.model(theta).expectation(function, method=method)
+
+    def hessians(self, theta: Theta, *, data: Any) -> np.ndarray:
+        return self.model(theta).hessians(None, data=data)
+
+    def log_likelihood(self, theta: Theta = None, *, data: Any) -> float:
+        return self.model(theta).log_likelihood(data=data)
 
     def _is_integer(self, name: str, values: Mapping[str, Any]) -> bool:
         """A family may call a parameter an integer and yet take fractions (the n of a negative binomial)."""

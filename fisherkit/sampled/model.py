@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ from ..provenance import Provenance
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
-from ..uncertainty import LeaveOneOut
+from ..uncertainty import Expectation, LeaveOneOut
 from . import derivatives, monte_carlo
+from .expectations import mean, ratio_moments
 from .monte_carlo import GROUPS
 
 NUMERIC_SCORE = 2e-10  # what differences may miss beside a kink, without noticing
@@ -102,9 +103,7 @@ class Model(model.Model):
     def expected_information(
         self, theta: Theta = None, *, inputs: Any = None, method: Method | None = None, structure: str = "dense"
     ) -> FisherInformation:
-        method = method or self._default_method()
-        require(method, self._methods(), what="this model")
-        at = self._at(theta)
+        method, at = self._method(method), self._at(theta)
         if isinstance(method, MonteCarlo):
             return self._monte_carlo(at, method, structure)
         if isinstance(method, Quadrature):
@@ -120,6 +119,16 @@ class Model(model.Model):
         x, at = self._observations(data), self._at(theta)
         s = self._scores(x, at)
         return self._information(s.T @ s, structure, self._provenance("empirical", at, n=len(x)))
+
+    def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
+        if self._log_density is None:
+            raise MethodError("this model was given by its score alone: its likelihood needs log_density= too.")
+        x, at = self._observations(data), self._at(theta)
+        values = derivatives.values(self._log_density, x, at, self._derivatives)
+        if np.isnan(values).any():
+            i = int(np.argmax(np.isnan(values)))
+            raise DataError(f"the log-density of observation {i} is nan at theta={at.tolist()}.")
+        return float(values.sum())
 
     # -- expectations
 
@@ -181,6 +190,28 @@ class Model(model.Model):
         self._check_ends(at, log, center)
         density = quadrature.Density(log, score, len(at), support, (center,))
         return quadrature.summation(density) if self._discrete else quadrature.integrate(density)
+
+    # -- for bounds
+
+    def point(self, theta: Theta = None) -> dict[str, Any]:
+        return dict(zip(self.parameters.labels, self._at(theta).tolist(), strict=True))
+
+    def ratios(
+        self, theta: Theta, *, order: int, points: Sequence[Mapping[str, Any]], method: Method | None = None
+    ) -> Expectation:
+        return ratio_moments(self, self._at(theta), order, points, self._method(method))
+
+    def expectation(self, function: Any, theta: Theta = None, *, method: Method | None = None) -> Expectation:
+        return mean(self, function, self._at(theta), self._method(method))
+
+    def hessians(self, theta: Theta, *, data: Any) -> np.ndarray:
+        x, at = self._observations(data), self._at(theta)
+        return derivatives.hessians(self._log_density, self._score, x, at, self._derivatives)
+
+    def _method(self, method: Method | None) -> Method:
+        method = method or self._default_method()
+        require(method, self._methods(), what="this model")
+        return method
 
     # -- regularity
 

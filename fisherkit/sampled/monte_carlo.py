@@ -43,7 +43,7 @@ def estimate(
 
     sums, totals = [np.zeros((p,) if diagonal else (p, p)) for _ in sizes], np.zeros(p)
     jobs = [(size, seed) for (_, size), seed in zip(chunks, seeds, strict=True)]
-    with _mapper(method.workers) as each:
+    with mapper(method.workers) as each:
         for (g, _), (products, total) in zip(chunks, each(work, jobs), strict=True):
             sums[g] += products
             totals += total
@@ -53,7 +53,7 @@ def estimate(
 
 
 @contextmanager
-def _mapper(workers: int | Executor) -> Iterator[Callable[..., Any]]:
+def mapper(workers: int | Executor) -> Iterator[Callable[..., Any]]:
     """`map`, or that of an executor; a caller's executor is not shut down."""
     if isinstance(workers, Executor):
         yield workers.map

@@ -79,8 +79,7 @@ class _Exact:
             raise singular(_exact_null(self.matrix, matrix, parameters), parameters)
 
     def solve(self, b: Array) -> Array:
-        columns = b.reshape(len(b), -1)
-        return as_entries(_tidy(self.matrix.LUsolve(_matrix(columns)))).reshape(b.shape)
+        return as_entries(_solved(self.matrix, _matrix(b.reshape(len(b), -1)))).reshape(b.shape)
 
     def inverse(self) -> Array:
         return as_entries(_tidy(self.matrix.inv(method="LU" if self.matrix.rows > 3 else "ADJ")))
@@ -144,7 +143,7 @@ def _generic_rank(matrix: np.ndarray) -> int:
     numbers = matrix
     if not is_numeric(matrix):
         numbers = np.array([value.evalf(40, subs=_random_point(matrix)) for value in matrix.flat]).reshape(matrix.shape)
-    precise = max((getattr(value, "_prec", 113) for value in numbers.flat), default=113)
+    precise = max((value._prec for value in numbers.flat if getattr(value, "is_Float", False)), default=113)
     import mpmath
 
     with mpmath.workprec(precise):
@@ -179,6 +178,36 @@ def _matrix(array: np.ndarray) -> Any:
     import sympy
 
     return sympy.Matrix(array.tolist())
+
+
+def _solved(matrix: Any, columns: Any) -> Any:
+    """Over the field of rational functions of the symbols, with a symbol for each other function: quick, and cancelled."""
+    import sympy
+    from sympy.polys.matrices import DomainMatrix
+
+    named: dict[Any, Any] = {}
+    both = [m.applyfunc(lambda value: _rational(value, named)) for m in (matrix, columns)]
+    if any(value.has(sympy.Float) for m in both for value in m):
+        return _tidy(matrix.LUsolve(columns))
+    left, right = (DomainMatrix.from_Matrix(m).to_field() for m in both)
+    left, right = left.unify(right)
+    back = {symbol: function for function, symbol in named.items()}
+    found = left.lu_solve(right).to_Matrix().xreplace(back)
+    related = any(f.is_Pow or isinstance(f, sympy.exp) for f in named)  # what the field takes for independent
+    return _tidy(found) if related else found
+
+
+def _rational(value: Any, named: dict[Any, Any]) -> Any:
+    """With a symbol for each part that is no sum, product or integer power."""
+    import sympy
+
+    if value.is_Rational or value.is_Symbol or value.is_Float:
+        return value
+    if value.is_Add or value.is_Mul:
+        return value.func(*(_rational(part, named) for part in value.args))
+    if value.is_Pow and value.exp.is_Integer:
+        return _rational(value.base, named) ** value.exp
+    return named.setdefault(value, sympy.Dummy())
 
 
 def _tidy(matrix: Any) -> Any:

@@ -66,10 +66,11 @@ class Total:
         return max(abs(a - b) / s for a, b, s in zip(self.values, other.values, scale, strict=True))
 
 
-def products(values: list[Any], weight: Any) -> list[Any]:
+def products(values: list[Any], log_weight: Any = 0) -> list[Any]:
     """Weighted mass, scores and score products at one abscissa."""
     log, *s = values
-    mass = mpmath.exp(log) * weight if mpmath.re(log) > NOTHING else mpmath.mpf(0)
+    log += log_weight
+    mass = mpmath.exp(log) if mpmath.re(log) > NOTHING else mpmath.mpf(0)
     weighted = [mass * score for score in s]
     return [mass, *weighted, *(weighted[i] * s[j] for i in range(len(s)) for j in range(i + 1))]
 
@@ -145,7 +146,7 @@ def _range(side: Side, p: int, digits: int) -> Range:
             negligible = all(abs(b) <= small * a for a, b in zip(largest, term, strict=True))
             quiet = quiet + 1 if negligible and k > 8 else 0
             k += 1
-        ends.append(sign * k * step)
+        ends.append(sign * (k - max(quiet - 2, 0)) * step)
         last = [a + 8 * abs(b) for a, b in zip(last, term or last, strict=True)]
     return Range(ends[1], ends[0], last)
 
@@ -159,20 +160,21 @@ def _rule(side: Side, reach: Range, step: Any, digits: int, *, only_new: bool) -
 
 def _term(side: Side, t: Any, digits: int) -> list[Any] | None:
     """The integrand at one abscissa times its weight, with digits to spare beside the end."""
-    bend = mpmath.sinh(t)
-    if side.beyond:
-        d = side.scale * mpmath.exp(mpmath.pi / 2 * bend)
-        weight = d * mpmath.pi / 2 * mpmath.cosh(t)
-    else:
-        q = mpmath.exp(mpmath.pi * bend)
-        d = side.size * q / (1 + q)
-        weight = mpmath.pi * mpmath.cosh(t) * d / (1 + q)
-    size = int(mpmath.log10(d)) if d > 0 else 0
-    spare = abs(size) if side.beyond else max(0, -size)
-    spare = spare if spare < 10 * digits + 50 else 0  # so far out only tails heavier than any power weigh, and nothing cancels
-    with mpmath.workdps(digits + GUARD + spare):
+    bend = mpmath.pi / 2 * mpmath.sinh(t)
+    decimals = int(mpmath.log10(1 + abs(bend)))  # of log d before its point
+    spare = int(abs(bend)) if side.beyond or t < 0 else 0  # more than the decimals of d, which may cancel beside the end
+    spare = spare if spare < 20 * digits + 100 else 0  # so far out only tails heavier than any power weigh, and nothing cancels
+    with mpmath.workdps(digits + GUARD + decimals):
+        bend, slope = mpmath.pi / 2 * mpmath.sinh(t), mpmath.pi / 2 * mpmath.cosh(t)
+        if side.beyond:
+            d, log_weight = side.scale * mpmath.exp(bend), mpmath.log(side.scale * slope) + bend
+        else:
+            q = mpmath.exp(2 * bend)
+            d = side.size * q / (1 + q)
+            log_weight = mpmath.log(2 * side.size * slope / (1 + q) ** 2) + 2 * bend
+    with mpmath.workdps(digits + GUARD + 25 * -(-(decimals + spare) // 25)):  # few precisions, each with its constants
         try:
-            row = products([_whole(value) for value in side.functions(d)], weight)
+            row = products([_whole(value) for value in side.functions(d)], log_weight)
         except RegularityError:
             raise
         except (ZeroDivisionError, ValueError, OverflowError):
@@ -203,20 +205,21 @@ def orders(side: Side, p: int) -> tuple[Any, list[Any]]:
     At infinity the distance is 1/x, and dx is read in it too: at every end e > -1 is finite. Where e = -1 and a logarithm
     decides, the exponent is moved to the side on which the integral is.
     """
-    readings: list[list[Any]] = []
-    with mpmath.workdps(120 if side.beyond else 250):
-        scales = (3, 6, 12, 24, 48) if side.beyond else (12, 24, 48, 96, 192)
-        for k in scales:
-            if (reading := _reading(side, k)) is None:
-                break
-            if reading[0] < -300 * k:  # beyond the power 130
-                return mpmath.inf, [mpmath.inf] * p
-            readings.append(reading)
-        if len(readings) < 3:
-            return mpmath.mpf(0), [mpmath.mpf(0)] * p
-        k = scales[len(readings) - 1]
-        exponents = [_exponent(a, b, c, k) for a, b, c in zip(*readings[-3:], strict=True)]
-        return exponents[0], exponents[1:]
+    scales = (3, 6, 12, 24, 48) if side.beyond else (12, 24, 48, 96, 192)
+    for precision, some in ((30, scales[:1]), (120 if side.beyond else 250, scales)):
+        readings: list[list[Any]] = []
+        with mpmath.workdps(precision):
+            for k in some:
+                if (reading := _reading(side, k)) is None:
+                    break
+                if reading[0] < -300 * k:  # beyond the power 130
+                    return mpmath.inf, [mpmath.inf] * p
+                readings.append(reading)
+    if len(readings) < 3:
+        return mpmath.mpf(0), [mpmath.mpf(0)] * p
+    k = scales[len(readings) - 1]
+    exponents = [_exponent(a, b, c, k) for a, b, c in zip(*readings[-3:], strict=True)]
+    return exponents[0], exponents[1:]
 
 
 def _reading(side: Side, k: int) -> list[Any] | None:
@@ -259,7 +262,7 @@ def summation(functions: Function, low: Any, high: Any, start: int, p: int, digi
                 tail, missed = _tail(functions, k, sign, p, digits)
                 total, error = [a + b for a, b in zip(total, tail, strict=True)], error + missed
                 break
-            term = products([_whole(v) for v in functions(mpmath.mpf(k))], mpmath.mpf(1))
+            term = products([_whole(v) for v in functions(mpmath.mpf(k))])
             total = [a + b for a, b in zip(total, term, strict=True)]
             size = _ratio(term, Total(total, p), p)
             quiet = quiet + 1 if before is not None and size < small and size < before * mpmath.mpf("0.9") else 0
@@ -278,7 +281,7 @@ def _tail(functions: Function, start: int, sign: int, p: int, digits: int) -> tu
     r"""Terms from ``start`` outwards by :math:`\int g + g/2 - \sum_j B_{2j} g^{(2j-1)}/(2j)!`."""
     beyond = Side(lambda d: functions(start + sign * d), mpmath.inf, mpmath.mpf(max(abs(start), 1)), None, beyond=True)
     integral, error = integrate([beyond], p, digits)
-    first = products([_whole(v) for v in functions(mpmath.mpf(start))], mpmath.mpf(1))
+    first = products([_whole(v) for v in functions(mpmath.mpf(start))])
     total = [a + b / 2 for a, b in zip(integral.values, first, strict=True)]
     last = None
     for order, derivative in _odd_derivatives(functions, start, digits):
@@ -296,7 +299,7 @@ def _odd_derivatives(functions: Function, start: int, digits: int) -> Iterator[t
     count = 4 * digits + 40
     radius = mpmath.mpf(abs(start)) / 2
     circle = [mpmath.expjpi(mpmath.mpf(2 * k) / count) for k in range(count)]
-    values = [products(functions(start + radius * z), mpmath.mpf(1)) for z in circle]
+    values = [products(functions(start + radius * z)) for z in circle]
     for order in range(1, 2 * digits, 2):
         turned = [z**-order for z in circle]
         scale = mpmath.factorial(order) / radius**order / count

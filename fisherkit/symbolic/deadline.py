@@ -1,5 +1,5 @@
 """The deadline of symbolic work; see `fisherkit.deadline`."""
 
-from ..deadline import Expired, deadline
+from ..deadline import Expired, within
 
-__all__ = ["Expired", "deadline"]
+__all__ = ["Expired", "within"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import sympy as sp
 
-from ..deadline import Expired, deadline
+from ..deadline import within
 from ..errors import MethodError, PrecisionError, RegularityError
 from ..information import FisherInformation
 from ..methods import Exact
@@ -110,8 +110,8 @@ class ExponentialFamily:
 def find(model: Model) -> ExponentialFamily:
     """The minimal representation of a model; see `Model.exponential_family`."""
     _refuse_moving_support(model)
-    with suppress(MethodError, PrecisionError, Expired), deadline(SECONDS):  # a joint density that is hard to integrate stands
-        closed_forms.valid_point(model)
+    with suppress(MethodError, PrecisionError):  # a joint density that is hard to integrate stands
+        within(SECONDS, lambda: closed_forms.valid_point(model))
     terms = separated.terms(model, model.symbols)
     partition, carrier = -terms.pop(sp.S.One, sp.S.Zero), sp.S.Zero
     moving: dict[Any, Any] = {}

@@ -1,12 +1,13 @@
 r"""Closed forms without integration: E[score] = 0 is a linear system for the moments that the Hessian needs.
 
-Where score and Hessian are affine in common statistics, :math:`s = A\,T(x) + c` and :math:`H_{ij} = h_{ij}^\top T(x) +
-d_{ij}` with A, c, h, d free of the data and T free of the parameters, the p equations :math:`A\,E[T] = -c` give
-:math:`E[h^\top T] = -\lambda^\top c` for every h in the row space of A, :math:`\lambda^\top A = h^\top`. No moment is
-looked up and nothing is integrated: any normaliser will do, continuous, discrete or joint.
+Where the score is affine in statistics, :math:`s = A\,T(x) + c` with A and c free of the data and T free of the parameters,
+so is the Hessian, :math:`H_{ij} = h^\top T(x) + d` with :math:`h = \partial_j A_i` and :math:`d = \partial_j c_i`. The p
+equations :math:`A\,E[T] = -c` give :math:`E[h^\top T] = -\lambda^\top c` for every h in the row space of A,
+:math:`\lambda^\top A = h^\top`. No moment is looked up and nothing is integrated: any normaliser will do, continuous, discrete
+or joint.
 
 It assumes E[score] = 0, so a density that is not normalised gives a confident wrong matrix: every answer is compared
-with the integral at a point before it is used (`numeric`).
+with the integral at a point before it is used.
 """
 
 from __future__ import annotations
@@ -18,40 +19,35 @@ import sympy as sp
 Affine = tuple[dict[Any, Any], Any]  # coefficients by statistic, and the constant
 
 
-def information(scores: list[Any], hessian: list[list[Any]], data: tuple[Any, ...], parameters: tuple[Any, ...]) -> Any | None:
+def information(scores: list[Any], data: tuple[Any, ...], parameters: tuple[Any, ...]) -> Any | None:
     """The (p, p) expected information as a SymPy matrix, or None where the score is not of this form."""
-    affine = [_affine(score, data, parameters) for score in scores]
-    if any(part is None for part in affine):
-        return None
-    known = [part for part in affine if part is not None]
+    known: list[Affine] = []
+    for score in scores:
+        if (affine := _affine(score, data, parameters)) is None:
+            return None
+        known.append(affine)
     statistics = sorted({t for coefficients, _ in known for t in coefficients}, key=sp.default_sort_key)
     A = sp.Matrix([[coefficients.get(t, 0) for t in statistics] for coefficients, _ in known])
     c = sp.Matrix([constant for _, constant in known])
-    p = len(scores)
-    out = sp.zeros(p, p)
-    for i in range(p):
+    out = sp.zeros(len(scores), len(scores))
+    for i in range(len(scores)):
         for j in range(i + 1):
-            entry = _expectation(_affine(hessian[i][j], data, parameters), statistics, A, c)
+            entry = _expectation(A[i, :].diff(parameters[j]), c[i].diff(parameters[j]), A, c)
             if entry is None:
                 return None
             out[i, j] = out[j, i] = -entry
     return out
 
 
-def _expectation(affine: Affine | None, statistics: list[Any], A: Any, c: Any) -> Any | None:
-    """E of an affine function of the statistics, where the system determines it."""
-    if affine is None or any(t not in statistics for t in affine[0]):
-        return None
-    coefficients, constant = affine
-    if not coefficients:
-        return constant
-    h = sp.Matrix([coefficients.get(t, 0) for t in statistics])
+def _expectation(h: Any, d: Any, A: Any, c: Any) -> Any | None:
+    """E of h' T + d, where the system determines it."""
+    if h.is_zero_matrix:
+        return d
     try:
-        weights, free = A.T.gauss_jordan_solve(h)
+        weights, free = A.T.gauss_jordan_solve(h.T)
     except ValueError:  # h is outside the row space
         return None
-    weights = weights.subs(dict.fromkeys(free, 0))
-    return constant - (weights.T * c)[0]
+    return d - (weights.subs(dict.fromkeys(free, 0)).T * c)[0]
 
 
 def _affine(expression: Any, data: tuple[Any, ...], parameters: tuple[Any, ...]) -> Affine | None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mpmath
 import numpy as np
 import sympy as sp
 
 from .. import quadrature
-from ..errors import MethodError, PrecisionError, RegularityError
-from ..quadrature import Density, Moments
-from . import certified, evaluate, regularity
+from ..errors import DataError, FisherkitError, MethodError, PrecisionError, RegularityError
+from ..quadrature import Moments
+from . import certified, domain, evaluate, joint, regularity
+from .deadline import within
+from .density import Density, Mixed, mixed
 from .pieces import Piece, Point, magnitude, number, split
-from .support import Support
 
-if TYPE_CHECKING:
-    from .model import Model
-
+SEARCH = 5.0  # seconds for the interval in which a value would be allowed
 MACHINE = 10  # digits up to which float64 is tried first
 
 
@@ -33,7 +32,7 @@ class Estimate:
     error: float
 
 
-def estimate(model: Model, at: Point, digits: int) -> Estimate:
+def estimate(density: Density, at: Point, digits: int) -> Estimate:
     """E[s s'] at a point, after the regularity conditions, to ``digits`` digits.
 
     Raises
@@ -43,84 +42,140 @@ def estimate(model: Model, at: Point, digits: int) -> Estimate:
     PrecisionError
         When the digits cannot be reached.
     """
+    try:
+        return taken(density, at, digits)
+    except RegularityError as refusal:
+        found = None
+        if refusal.condition == "not_normalised" and refusal.parameter is None:
+            found = within(SEARCH, lambda: domain.allowed(partial(_valid, density), at))
+        if found is None:
+            raise
+        raise RegularityError(f"{refusal} {found[1]}", condition=refusal.condition, parameter=str(found[0])) from refusal
+
+
+def taken(density: Density, at: Point, digits: int) -> Estimate:
+    """The same, where a refusal need not say which values would do."""
     exact = {symbol: sp.nsimplify(value) if value.is_Float else value for symbol, value in at.items()}
-    found = _machine(model, exact, digits) if digits <= MACHINE or len(model.data) > 1 else None
-    if found is None:
-        found = _precise(model, exact, digits)
-    _check(model, found)
-    return found
+    if (parts := mixed(density, exact)) is not None:
+        return _of_parts(density, parts, exact, digits)
+    each, rest = density.groups
+    found = [_moments(group, exact, digits) for group in each]
+    total = _of_groups(density, each, found, rest, exact, digits) if len(each) > 1 else found[0]
+    _check(density, total)
+    return total
 
 
-def _machine(model: Model, at: Point, digits: int) -> Estimate | None:
+def _moments(density: Density, at: Point, digits: int) -> Estimate:
+    found = _machine(density, at, digits) if digits <= MACHINE or (len(density.data) > 1 and not density.is_finite) else None
+    return found if found is not None else _precise(density, at, digits)
+
+
+def _of_parts(density: Density, parts: Mixed, at: Point, digits: int) -> Estimate:
+    """Point masses and a rest: what the label tells, and what the rest tells where an observation falls into it."""
+    with mpmath.workdps(digits + certified.GUARD):
+        values = evaluate.digits([p.subs(at) for p in parts.probabilities], ())()
+        if not all(0 <= p <= 1 for p in values):
+            shown = ", ".join(mpmath.nstr(p, 6) for p in values)
+            raise DataError(f"the point masses and the rest have probabilities {shown}: the point is outside the domain.")
+        label = evaluate.digits([e.subs(at) for e in parts.information(density.symbols)], ())()
+        product = np.array(label, dtype=object).reshape(2 * (len(density.symbols),))
+        rest = taken(parts.rest, at, digits)
+        place = [density.symbols.index(symbol) for symbol in parts.rest.symbols]
+        product[np.ix_(place, place)] += values[-1] * rest.product
+    return Estimate(rest.mass, np.zeros(len(place)), product if digits > MACHINE else product.astype(float), rest.error)
+
+
+def _of_groups(density: Density, each: list[Density], found: list[Estimate], rest: Any, at: Point, digits: int) -> Estimate:
+    """Independent groups whose log-densities lack constants: means add, covariances add."""
+    with mpmath.workdps(digits + certified.GUARD):
+        constant, *mean = evaluate.digits([rest.subs(at), *(sp.diff(rest, s).subs(at) for s in density.symbols)], ())()
+        mass, center, covariance = mpmath.exp(constant), np.array(mean, dtype=object), np.zeros(2 * (len(mean),), dtype=object)
+        for group, part in zip(each, found, strict=True):
+            place = [density.symbols.index(symbol) for symbol in group.symbols]
+            own = part.mean / part.mass
+            mass, center[place] = mass * part.mass, center[place] + own
+            covariance[np.ix_(place, place)] += part.product / part.mass - np.outer(own, own)
+        product = covariance + np.outer(center, center)
+    error = sum(part.error for part in found)
+    return Estimate(mass, center, product if digits > MACHINE else product.astype(float), error)
+
+
+def _valid(density: Density, at: Point) -> bool:
+    """Whether nothing speaks against a point, roughly and quickly."""
+    try:
+        several = len(density.data) > 1 or density.supports[0].values is not None
+        with np.errstate(all="ignore"):
+            found, error = (_machine(density, at, 5), 0.0) if several else _univariate(density, at)
+    except RegularityError as refusal:
+        return refusal.condition != "not_normalised"
+    except (FisherkitError, ArithmeticError, TypeError, ValueError):
+        return True
+    return found is None or error > 1e-5 or abs(found.mass - 1) < 1e-5
+
+
+def _machine(density: Density, at: Point, digits: int) -> Estimate | None:
     """By float64; None where that does not reach the digits and more can be had."""
-    finite = all(support.values is not None for support in model.supports)
     with np.errstate(all="ignore"):  # a density that is none at this point is told by its mass
-        if finite or len(model.data) > 1:
-            functions = evaluate.arrays([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
-            moments, error = (_enumerated if finite else _joint)(functions, model.supports, at)
+        if density.is_finite or len(density.data) > 1:
+            moments, error = joint.moments(density, at)
             if error > 10.0**-digits:
                 raise PrecisionError(f"the quadrature of E[s s'] reaches a relative error of {error:.1g} only.")
-        elif model.log_density.has(sp.Sum):
-            return None  # term by term in each term: only the precise rules are sparing enough
         else:
             try:
-                moments, error = _univariate(model, at)
+                moments, error = _univariate(density, at)
             except (RegularityError, OverflowError, ZeroDivisionError):  # of the rule: the precise one decides
                 return None
-    if error > 10.0**-digits:
-        return None
-    return Estimate(moments.mass, moments.mean, (moments.product + moments.product.T) / 2, max(error, 2.0**-52))
+            if 0.9 < moments.mass < 1 - 1e-6:  # a tail that machine numbers do not reach
+                return None
+        product = (moments.product + moments.product.T) / 2
+    return None if error > 10.0**-digits else Estimate(moments.mass, moments.mean, product, max(error, 2.0**-52))
 
 
-def _univariate(model: Model, at: Point) -> tuple[Moments, float]:
-    (x,), (support,), p = model.data, model.supports, len(model.symbols)
+def _univariate(density: Density, at: Point) -> tuple[Moments, float]:
+    (x,), (support,), p = density.data, density.supports, len(density.symbols)
     ends = support.at(at)
     if support.discrete:
-        regularity.check_sum(model, at, partial(sum_functions, model, at))
-        log, score = _functions(model.log_density, model.scores, x, at)
-        return quadrature.summation(Density(log, score, p, ends, (_mode(log, ends),)))
-    pieces = split(model.log_density, x, support, at)
-    parts = [(piece, all_sides) for piece, all_sides in precise_sides(model, at, pieces, 15)]
-    regularity.check(model, at, parts)
+        regularity.check_sum(density, at, partial(sum_functions, density, at))
+        log, score = _functions(density.log_density, density.scores, x, at)
+        return quadrature.summation(quadrature.Density(log, score, p, ends, (_mode(log, ends),)))
+    pieces = split(density.log_density, x, support, at)
+    parts = [(piece, all_sides) for piece, all_sides in precise_sides(density, at, pieces, 15)]
+    regularity.check(density, at, parts)
     total, error = Moments.zero(p), 0.0
     for piece in pieces:
         low, high = float(number(piece.low, at)), float(number(piece.high, at))
-        scores = [sp.diff(piece.log_density, symbol) for symbol in model.symbols]
-        density = _density(magnitude(piece.log_density), scores, x, (low, high), at, p)
-        part, change = quadrature.integrate(density)
+        scores = [sp.diff(piece.log_density, symbol) for symbol in density.symbols]
+        part, change = quadrature.integrate(_density(magnitude(piece.log_density), scores, x, (low, high), at, p))
         total, error = total + part, max(error, change)
     return total, error
 
 
-def mass(model: Model, at: Point) -> float:
+def mass(density: Density, at: Point) -> float:
     """The mass of a univariate continuous density at a point, roughly and quickly; nan where it is not real somewhere."""
-    (x,), (support,), total = model.data, model.supports, 0.0
+    (x,), (support,), total = density.data, density.supports, 0.0
     with np.errstate(all="ignore"):
-        for piece in split(model.log_density, x, support, at):
+        for piece in split(density.log_density, x, support, at):
             ends = float(number(piece.low, at)), float(number(piece.high, at))
-            density = _density(piece.log_density, [sp.S.One], x, ends, at, 1)
-            seen = density.log(quadrature.grid(ends, 481)[220:261])
-            total += quadrature.integrate(density)[0].mass if not np.isnan(seen).any() else np.nan
+            smooth = _density(piece.log_density, [sp.S.One], x, ends, at, 1)
+            seen = smooth.log(quadrature.grid(ends, 481)[220:261])
+            total += quadrature.integrate(smooth)[0].mass if not np.isnan(seen).any() else np.nan
     return total
 
 
-def _density(log_density: Any, scores: list[Any], x: Any, ends: tuple[float, float], at: Point, p: int) -> Density:
+def _density(log_density: Any, scores: list[Any], x: Any, ends: tuple[float, float], at: Point, p: int) -> quadrature.Density:
     log, score = _functions(log_density, scores, x, at)
-    return Density(log, score, p, ends, (quadrature.find_center(log, ends),))
+    return quadrature.Density(log, score, p, ends, (quadrature.find_center(log, ends),))
 
 
 def _functions(log_density: Any, scores: list[Any], x: Any, at: Point) -> tuple[Any, Any]:
     """Log-density and scores of an array, the scores with the errors that they have not."""
-    functions = evaluate.arrays([e.subs(at) for e in (log_density, *scores)], (x,))
-
-    def log(values: np.ndarray) -> np.ndarray:
-        return np.asarray(functions(values)[0])
+    logarithm, functions = evaluate.arrays([log_density], (x,), at), evaluate.arrays(scores, (x,), at)
 
     def score(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        s = functions(values)[1:].T
+        s = functions(values).T
         return s, np.zeros_like(s)
 
-    return log, score
+    return lambda values: logarithm(values)[0], score
 
 
 def _mode(log: Any, ends: tuple[float, float], reach: int = 60) -> float:
@@ -138,76 +193,42 @@ def _mode(log: Any, ends: tuple[float, float], reach: int = 60) -> float:
     return float(grid[best])
 
 
-def _enumerated(functions: Any, supports: tuple[Support, ...], at: Point) -> tuple[Moments, float]:
-    values = [[float(sp.sympify(v).subs(at)) for v in support.values or ()] for support in supports]
-    grid = [axis.ravel() for axis in np.meshgrid(*values)]
-    log, *scores = functions(*grid)
-    mass, s = np.exp(log), np.stack(scores, axis=1)
-    s = np.where(mass[:, None] > 0, s, 0.0)
-    return Moments(float(mass.sum()), mass @ s, (s * mass[:, None]).T @ s, np.zeros(s.shape[1])), 1e-15
-
-
-def _joint(functions: Any, supports: tuple[Support, ...], at: Point) -> tuple[Moments, float]:
-    """Two or three real variables, by adaptive cubature of everything at once."""
-    from scipy.integrate import cubature
-
-    if len(supports) > 3 or any(support.discrete for support in supports):
-        raise PrecisionError(
-            "joint densities are integrated over up to three real variables, or enumerated over finite ones. Multiply "
-            "independent parts as separate models and add their informations."
-        )
-
-    def integrand(x: np.ndarray) -> np.ndarray:
-        log, *scores = functions(*x.T)
-        s = np.stack(scores, axis=1)
-        parts = np.concatenate([np.ones((len(s), 1)), s, (s[:, :, None] * s[:, None, :]).reshape(len(s), -1)], axis=1)
-        return np.asarray(np.nan_to_num(np.exp(log)[:, None] * parts, nan=0.0, posinf=0.0, neginf=0.0))
-
-    low, high = zip(*(support.at(at) for support in supports), strict=True)
-    found = cubature(integrand, low, high, rtol=1e-8, atol=1e-10, max_subdivisions=4000)
-    p = round((np.sqrt(4 * len(found.estimate) - 3) - 1) / 2)
-    product = found.estimate[1 + p :].reshape(p, p)
-    error = float(np.max(found.error) / max(np.diagonal(product).min(), 1e-300))
-    return Moments(float(found.estimate[0]), found.estimate[1 : 1 + p], product, np.zeros(p)), error + 1e-8
-
-
 # -- more digits
 
 
-def _precise(model: Model, at: Point, digits: int) -> Estimate:
-    p = len(model.symbols)
+def _precise(density: Density, at: Point, digits: int) -> Estimate:
+    p = len(density.symbols)
     with mpmath.workdps(digits + certified.GUARD):
-        if all(support.values is not None for support in model.supports):
-            total, error = _precise_finite(model, at, digits)
-        elif len(model.data) > 1:
+        if all(support.values is not None for support in density.supports):
+            total, error = _precise_finite(density, at, digits)
+        elif len(density.data) > 1:
             raise MethodError(f"{digits} digits are for one variable, or finite supports; ask for 8 or fewer, or Exact().")
-        elif model.supports[0].discrete:
-            low, high = (number(end, at) for end in (model.supports[0].low, model.supports[0].high))
-            functions = sum_functions(model, at, digits)
-            regularity.check_sum(model, at, lambda _: functions)
-            log, _ = _functions(model.log_density, [], model.data[0], at)
-            start = int(_mode(log, (float(low), float(high)), reach=24 if model.log_density.has(sp.Sum) else 60))
+        elif density.supports[0].discrete:
+            low, high = (number(end, at) for end in (density.supports[0].low, density.supports[0].high))
+            functions = sum_functions(density, at, digits)
+            regularity.check_sum(density, at, lambda _: functions)
+            log, _ = _functions(density.log_density, [], density.data[0], at)
+            start = int(_mode(log, (float(low), float(high)), reach=24 if density.log_density.has(sp.Sum) else 60))
             total, error = certified.summation(functions, low, high, start, p, digits)
         else:
-            pieces = split(model.log_density, model.data[0], model.supports[0], at)
-            parts = precise_sides(model, at, pieces, digits)
-            regularity.check(model, at, parts)
+            pieces = split(density.log_density, density.data[0], density.supports[0], at)
+            parts = precise_sides(density, at, pieces, digits)
+            regularity.check(density, at, parts)
             total, error = certified.integrate([side for _, sides in parts for side in sides], p, digits)
-        certified.refuse_mass(total.mass, error)
         certified.refuse_imprecise(error, digits)
         product = np.array([[total.entry(i, j) for j in range(p)] for i in range(p)], dtype=object)
-        return Estimate(total.mass, np.array([float(v) for v in total.mean]), product, float(error))
+        return Estimate(total.mass, np.array(total.mean, dtype=object), product, float(error))
 
 
-def precise_sides(model: Model, at: Point, pieces: list[Piece], digits: int) -> list[tuple[Piece, list[certified.Side]]]:
+def precise_sides(density: Density, at: Point, pieces: list[Piece], digits: int) -> list[tuple[Piece, list[certified.Side]]]:
     """Each piece with its halves, as functions of the distance from their ends."""
-    (x,) = model.data
+    (x,) = density.data
     out = []
     with mpmath.workdps(digits + 2 * certified.GUARD):
         for piece in pieces:
-            scores = [sp.diff(piece.log_density, symbol) for symbol in model.symbols]
+            scores = [sp.diff(piece.log_density, symbol) for symbol in density.symbols]
             ends = float(number(piece.low, at)), float(number(piece.high, at))
-            log = evaluate.arrays([magnitude(piece.log_density.subs(at))], (x,))
+            log = evaluate.arrays([magnitude(piece.log_density)], (x,), at)
             center = quadrature.find_center(_functions(piece.log_density, [], x, at)[0], ends)
             falls = partial(_fall_off, log)
             there = Piece(
@@ -229,18 +250,18 @@ def _fall_off(log: Any, start: Any, sign: int) -> float:
     return float(distances[top + np.argmax(fallen)]) if fallen.any() else abs(c) or 1.0
 
 
-def sum_functions(model: Model, at: Point, digits: int) -> certified.Function:
+def sum_functions(density: Density, at: Point, digits: int) -> certified.Function:
     with mpmath.workdps(digits + 2 * certified.GUARD):
-        return evaluate.digits([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
+        return evaluate.digits([e.subs(at) for e in (density.log_density, *density.scores)], density.data)
 
 
-def _precise_finite(model: Model, at: Point, digits: int) -> tuple[certified.Total, Any]:
-    functions = evaluate.digits([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
+def _precise_finite(density: Density, at: Point, digits: int) -> tuple[certified.Total, Any]:
+    functions = evaluate.digits([e.subs(at) for e in (density.log_density, *density.scores)], density.data)
     outcomes: list[tuple[Any, ...]] = [()]
-    for support in model.supports:
+    for support in density.supports:
         outcomes = [(*outcome, certified._number(sp.sympify(v).subs(at))) for outcome in outcomes for v in support.values or ()]
-    rows = [certified.products(functions(*outcome), mpmath.mpf(1)) for outcome in outcomes]
-    return certified.Total([mpmath.fsum(column) for column in zip(*rows, strict=True)], len(model.symbols)), mpmath.mpf(10) ** (
+    rows = [certified.products(functions(*outcome)) for outcome in outcomes]
+    return certified.Total([mpmath.fsum(column) for column in zip(*rows, strict=True)], len(density.symbols)), mpmath.mpf(10) ** (
         -digits - 3
     )
 
@@ -248,15 +269,19 @@ def _precise_finite(model: Model, at: Point, digits: int) -> tuple[certified.Tot
 # -- what every estimate must satisfy
 
 
-def _check(model: Model, found: Estimate) -> None:
+def _check(density: Density, found: Estimate) -> None:
+    if found.product.dtype == object:
+        certified.refuse_mass(found.mass, found.error)
     if not abs(found.mass - 1) < max(1e-7, 10 * found.error):
+        if np.isnan(float(found.mass)):
+            raise RegularityError("the density is negative, or not real, somewhere on its support.", condition="not_normalised")
         raise RegularityError(
             f"the density has mass {float(found.mass):.8g} over its support at this point, not 1.", condition="not_normalised"
         )
     size = np.sqrt(np.maximum(np.array([float(v) for v in np.diagonal(found.product)]), 1e-300))
-    z = np.abs(found.mean) / size
-    if float(z.max()) > max(1e-6, 100 * found.error):
-        symbol = model.symbols[int(z.argmax())]
+    z = np.abs(found.mean.astype(float)) / size
+    if float(z.max(initial=0.0)) > max(1e-6, 100 * found.error):
+        symbol = density.symbols[int(z.argmax())]
         raise RegularityError(
             f"the mean score in {symbol} is {float(z.max()):.2g} standard deviations, not 0: the mass changes with {symbol}. "
             "A normalising factor that depends on it is missing.",

@@ -122,7 +122,9 @@ def invert(g: Any, x: Any, target: Any, at: Point) -> Any | None:
             negative = x in at and number(g.base, at) < 0
             if negative and not g.exp.is_even:
                 return None
-            g, target = g.base, (-1 if negative else 1) * target ** (1 / g.exp)
+            flipped = g.exp.is_odd and target.free_symbols <= set(at) and number(target, at) < 0
+            root = -((-target) ** (1 / g.exp)) if flipped else target ** (1 / g.exp)
+            g, target = g.base, -root if negative else root
         else:
             return None
     return target

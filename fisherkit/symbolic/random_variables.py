@@ -11,10 +11,11 @@ import numpy as np
 import sympy as sp
 
 from ..errors import FisherkitError, MethodError, RegularityError
-from .closed_forms import trial_points
+from .domain import trial_points
 from .model import Model
 from .numbers import mass
 from .pieces import invert
+from .support import read
 
 
 def as_model(value: Any, *, parameters: Any = None) -> Model:
@@ -53,6 +54,26 @@ def as_model(value: Any, *, parameters: Any = None) -> Model:
         f"{value!r} is not a univariate sympy.stats variable. Write it as fk.symbolic.Model(density, data=x, "
         "parameters=(...), support=(...))."
     )
+
+
+def as_location_family(value: Any) -> Model:
+    """The shifts of a continuous variable of ``sympy.stats``, or of a model: one parameter for each data symbol, to be 0."""
+    from sympy.stats.crv import SingleContinuousPSpace
+
+    if isinstance(value, Model):
+        data, log_density, supports = value.data, value.log_density, value.supports
+    elif isinstance(space := getattr(value, "pspace", None), SingleContinuousPSpace):
+        data = (sp.Dummy("x", real=True),)
+        log_density = sp.expand_log(sp.log(_plain(space.distribution.pdf(data[0]))), force=True)
+        supports = (read(space.distribution.set, data[0]),)
+    else:
+        raise MethodError(f"{value!r} is no continuous variable, so its shifts carry no information: it cannot be a prior.")
+    if any(support.discrete for support in supports):
+        raise MethodError("a prior of a real parameter must be continuous; this one lives on single values.")
+    shifts = [sp.Symbol(f"shift_{x.name}", real=True) for x in data]
+    moved = log_density.subs({x: x - shift for x, shift in zip(data, shifts, strict=True)}, simultaneous=True)
+    ends = [(support.low + shift, support.high + shift) for support, shift in zip(supports, shifts, strict=True)]
+    return Model(log_density=moved, data=data, parameters=shifts, support=tuple(ends) if len(ends) > 1 else ends[0])
 
 
 def _continuous(space: Any, parameters: Any) -> Model:

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 import mpmath
 import sympy as sp
 
+from .. import quadrature
 from ..errors import RegularityError
-from . import certified
+from . import certified, evaluate
 from .pieces import Piece, Point, number
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .density import Density
 
 
-def check(model: Model, at: Point, parts: list[tuple[Piece, list[certified.Side]]]) -> None:
+def check(model: Density, at: Point, parts: list[tuple[Piece, list[certified.Side]]]) -> None:
     """Refuse a univariate continuous density without Fisher information at the point."""
     (support,) = model.supports
     outer = (support.low, support.high)
@@ -41,12 +42,16 @@ def check(model: Model, at: Point, parts: list[tuple[Piece, list[certified.Side]
             end = None if side.beyond else _nearer(piece, side.end, at)
             if end is not None and end in outer and (moving := _moving(model, end)) and f <= certified.EXPONENT:
                 _refuse_end(moving[0], f, integer=False)
+            if f <= -1 + certified.EXPONENT:
+                where = "in its tail" if end is None else f"beside {end}"
+                raise RegularityError(f"the mass of the density is infinite {where}.", condition="not_normalised")
             _check_finite(model, squares, end)
 
 
-def check_sum(model: Model, at: Point, functions: Callable[[int], certified.Function]) -> None:
+def check_sum(model: Density, at: Point, functions: Callable[[int], certified.Function]) -> None:
     """The same for a sum: ends that move, and tails."""
     (support,) = model.supports
+    _check_signs(functions(15), *(number(end, at) for end in (support.low, support.high)))
     for end, sign in ((support.high, 1), (support.low, -1)):
         if moving := _moving(model, end):
             _refuse_end(moving[0], mpmath.mpf(0), integer=True)
@@ -59,11 +64,20 @@ def check_sum(model: Model, at: Point, functions: Callable[[int], certified.Func
             _check_finite(model, squares, None)
 
 
+def _check_signs(functions: certified.Function, low: Any, high: Any) -> None:
+    """Refuse a mass function that is negative at one of the first outcomes."""
+    start = low if mpmath.isfinite(low) else high if mpmath.isfinite(high) else mpmath.mpf(0)
+    for k in (start + j * (-1 if start == high else 1) for j in range(4)):
+        log = functions(k)[0] if low <= k <= high else mpmath.mpf(0)
+        if abs(mpmath.im(log) / mpmath.pi) > 1e-6:
+            raise RegularityError(f"the density is negative, or not real, at {mpmath.nstr(k, 5)}.", condition="not_normalised")
+
+
 def _outwards(functions: certified.Function, sign: int) -> certified.Function:
     return lambda d: functions(sign * d)
 
 
-def check_declared(model: Model) -> None:
+def check_declared(model: Density) -> None:
     """What needs no point: integer parameters, and ends of joint supports that move."""
     for symbol in model.symbols:
         moves = any(symbol in support.free_symbols for support in model.supports)
@@ -79,13 +93,19 @@ def check_declared(model: Model) -> None:
 
 
 def _check_sign(piece: Piece, x: Any, at: Point) -> None:
-    """Refuse a density whose logarithm has an odd multiple of i pi somewhere inside the piece."""
-    turn = sp.im(piece.log_density.subs({**at, x: piece.inside}).evalf(20)) / sp.pi
-    if turn.is_number and round(float(turn)) % 2:
-        raise RegularityError(f"the density is negative at {x} = {float(piece.inside):.4g}.", condition="not_normalised")
+    """Refuse a density whose logarithm is not real, but for even multiples of i pi, at one of sixty points."""
+    ends = float(number(piece.low, at)), float(number(piece.high, at))
+    points = [piece.inside, *(float(v) for v in quadrature.grid(ends, 301)[120:181] if ends[0] < v < ends[1])]
+    with mpmath.workdps(20):
+        log = evaluate.digits([piece.log_density], (x,), at)
+        for point in points:
+            turn = mpmath.im(log(mpmath.mpmathify(point))[0]) / mpmath.pi
+            if abs(turn - 2 * mpmath.nint(turn / 2)) > 1e-6:
+                what = "negative" if abs(turn - mpmath.nint(turn)) < 1e-6 else "not real"
+                raise RegularityError(f"the density is {what} at {x} = {float(point):.4g}.", condition="not_normalised")
 
 
-def _check_jumps(model: Model, at: Point, pieces: list[Piece], outer: tuple[Any, Any]) -> None:
+def _check_jumps(model: Density, at: Point, pieces: list[Piece], outer: tuple[Any, Any]) -> None:
     """Refuse a density that jumps at a point inside the support that moves with a parameter."""
     (x,) = model.data
     for left, right in zip(pieces, [*pieces[1:], None], strict=True):
@@ -108,7 +128,7 @@ def _value(piece: Piece, x: Any, end: Any, at: Point) -> Any:
         return mpmath.exp(number(piece.log_density.subs(at).subs(x, edge + inward * sp.Rational(1, 10**40)), {}))
 
 
-def _moving(model: Model, end: Any) -> list[Any]:
+def _moving(model: Density, end: Any) -> list[Any]:
     return [symbol for symbol in model.symbols if symbol in sp.sympify(end).free_symbols]
 
 
@@ -117,7 +137,7 @@ def _nearer(piece: Piece, end: Any, at: Point) -> Any:
     return min((e for e in (piece.low, piece.high) if not sp.sympify(e).is_infinite), key=lambda e: abs(number(e - end, at)))
 
 
-def _check_finite(model: Model, squares: list[Any], end: Any) -> None:
+def _check_finite(model: Density, squares: list[Any], end: Any) -> None:
     for symbol, exponent in zip(model.symbols, squares, strict=True):
         if exponent <= -1 + certified.EXPONENT:
             where = "in its tail" if end is None else f"beside {end}"

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import sympy as sp
 
 from .. import limits
-from ..deadline import Expired, deadline
+from ..deadline import within
 from ..errors import FisherkitError, TextError
 
 LENGTH, NESTING, NODES = 2000, 50, 500  # characters, brackets, parts
@@ -80,11 +80,10 @@ def parse_expression(text: str, symbols: Mapping[str, Any] | Iterable[Any] = ())
     """
     if not isinstance(symbols, Mapping):
         symbols = {str(symbol): symbol for symbol in symbols}
-    try:
-        with deadline(limits.SECONDS):
-            return Reader(text, symbols).expression()
-    except Expired:
-        raise TextError(f"the formula takes longer than {limits.SECONDS:g} seconds to build: {_cut(text)}.", text=text) from None
+    out = within(limits.SECONDS, lambda: Reader(text, symbols).expression())
+    if out is None:
+        raise TextError(f"the formula takes longer than {limits.SECONDS:g} seconds to build: {_cut(text)}.", text=text)
+    return out
 
 
 class Reader:

@@ -39,7 +39,7 @@ def test_the_normal_family() -> None:
     done = run("normal(mu, sigma)", "--ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Fisher information of one observation in (mu, sigma)\n\n  where    mu real, sigma positive\n")
-    assert "found by linear system" in done.stdout
+    assert "found by gaussian" in done.stdout
     assert "[sigma " in done.stdout
 
 

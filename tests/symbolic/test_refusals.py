@@ -6,7 +6,7 @@ import sympy as sp
 from sympy import stats
 
 import fisherkit as fk
-from fisherkit.symbolic import closed_forms, linear_system
+from fisherkit.symbolic import closed_forms, kernels, linear_system
 
 x, m = sp.symbols("x m", real=True)
 a, b, s, theta = sp.symbols("a b s theta", positive=True)
@@ -57,7 +57,7 @@ def test_branches_that_do_not_move_the_zeros_are_fine() -> None:
 def test_points_outside_a_domain_that_the_assumptions_do_not_tell() -> None:
     """A probability is declared positive; 1.5 is positive and no probability."""
     geometric = stats.Geometric("X", s)
-    with pytest.raises(fk.errors.RegularityError, match="has mass 3 over its support at this point"):
+    with pytest.raises(fk.errors.RegularityError, match=r"negative, or not real, at 2"):
         fk.expected_information(geometric, {"s": 1.5})
     with pytest.raises(fk.errors.DataError, match=r"s=1\.5 is outside the domain"):
         fk.expected_information(geometric).at(s=1.5)
@@ -73,10 +73,102 @@ def test_a_missing_factor_is_told_with_the_mass() -> None:
         fk.expected_information(model, {"m": 0, "s": 2}, method=fk.Quadrature())
 
 
+k = sp.Symbol("k", integer=True)
+r = sp.Symbol("r", real=True)
+WITHOUT_A_FACTOR = {
+    "gamma without Gamma(a)": (x ** (a - 1) * sp.exp(-x / s) / s**a, x, (0, sp.oo)),
+    "Poisson without exp(-a)": (a**k / sp.factorial(k), k, (0, sp.oo)),
+    "beta without B(a, b)": (x ** (a - 1) * (1 - x) ** (b - 1), x, (0, 1)),
+    "Weibull without its shape": ((x / s) ** (a - 1) * sp.exp(-((x / s) ** a)) / s, x, (0, sp.oo)),
+    "Cauchy without its scale": (1 / (sp.pi * (1 + ((x - m) / s) ** 2)), x, LINE),
+    "binomial without its coefficient": (a**k * (1 - a) ** (5 - k), k, range(6)),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_FACTOR)
+def test_a_factor_that_depends_on_a_parameter_is_missed(name: str) -> None:
+    density, data, support = WITHOUT_A_FACTOR[name]
+    with pytest.raises(fk.errors.RegularityError) as refusal:
+        fk.expected_information(fk.symbolic.Model(density, data=data, support=support))
+    assert refusal.value.condition == "not_normalised"
+
+
+NO_SIGN = {
+    "a normal scale": (sp.exp(-((x - m) ** 2) / (2 * r**2)) / (r * sp.sqrt(2 * sp.pi)), x, LINE),
+    "a normal variance": (sp.exp(-((x - m) ** 2) / (2 * r)) / sp.sqrt(2 * sp.pi * r), x, LINE),
+    "a rate": (r * sp.exp(-r * x), x, (0, sp.oo)),
+    "a shape": (x ** (r - 1) * sp.exp(-x) / sp.gamma(r), x, (0, sp.oo)),
+    "a Poisson mean": (sp.exp(-r) * r**k / sp.factorial(k), k, (0, sp.oo)),
+}
+
+
+@pytest.mark.parametrize("name", NO_SIGN)
+def test_a_symbol_without_the_sign_that_its_place_needs(name: str) -> None:
+    density, data, support = NO_SIGN[name]
+    with pytest.raises(fk.errors.RegularityError, match=r"r may be negative by its assumptions.*positive=True") as refusal:
+        fk.expected_information(fk.symbolic.Model(density, data=data, support=support))
+    assert (refusal.value.condition, refusal.value.parameter) == ("not_normalised", "r")
+
+
+def test_a_density_that_is_one_for_both_signs_needs_none() -> None:
+    laplace = sp.exp(-sp.Abs(x - m) / sp.Abs(r)) / (2 * sp.Abs(r))
+    F = fk.expected_information(fk.symbolic.Model(laplace, data=x, support=LINE))
+    assert F.dense() == sp.diag(r**-2, r**-2)
+
+
+@pytest.mark.parametrize(
+    "density",
+    [
+        (1 + 2 * sp.cos(x - m)) / (2 * sp.pi),
+        sp.exp(-((x - m) ** 2) / 2) / sp.sqrt(2 * sp.pi) * (1 + (x - m) ** 3 / 3),
+        1 / (2 * sp.pi) + s * x,
+    ],
+)
+def test_negative_somewhere_though_its_mass_is_one(density: sp.Expr) -> None:
+    support = LINE if density.has(sp.exp) else (-sp.pi, sp.pi)
+    with pytest.raises(fk.errors.RegularityError, match="the density is negative at x = ") as refusal:
+        fk.expected_information(fk.symbolic.Model(density, data=x, support=support))
+    assert refusal.value.condition == "not_normalised"
+
+
+@pytest.mark.parametrize(
+    ("variable", "at", "interval"),
+    [
+        (stats.Geometric("X", s), {"s": 1.5}, r"\(0, 1\)"),
+        (stats.Bernoulli("X", s), {"s": 1.5}, r"\(0, 1\)"),
+        (stats.Zeta("X", s), {"s": 0.5}, r"\(1, oo\)"),
+        (fk.symbolic.Model(sp.Rational(1, 2) + s * x, data=x, support=(-1, 1)), {"s": 2}, r"\(0, 1/2\)"),
+    ],
+)
+def test_the_values_that_are_allowed_are_told(variable: object, at: dict[str, float], interval: str) -> None:
+    with pytest.raises(fk.errors.RegularityError, match=f"is outside its domain: the others let it be in {interval}") as refusal:
+        fk.expected_information(variable, at)
+    assert (refusal.value.condition, refusal.value.parameter) == ("not_normalised", "s")
+
+
+@pytest.mark.parametrize("entry", [(0, 0), (1, 0), (1, 1)])
+@pytest.mark.parametrize(
+    "spoil", [lambda e: -e, lambda e: e * (1 + sp.Rational(1, 10**5)), lambda e: e + sp.Rational(1, 10**4) / s]
+)
+def test_one_entry_that_is_slightly_wrong_drops_the_matrix(
+    entry: tuple[int, int], spoil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = kernels.information
+
+    def wrong(*given):
+        matrix, conditions = right(*given)
+        matrix[entry] = matrix[entry[::-1]] = spoil(matrix[entry])
+        return matrix, conditions
+
+    monkeypatch.setattr(kernels, "information", wrong)
+    weibull = fk.symbolic.as_model(stats.Weibull("X", a, b))
+    assert weibull.tier is None
+
+
 def test_the_linear_system_alone_would_be_wrong_there() -> None:
     """E[score] = 0 does not hold for a density without its factor; the tier answers, the check does not let it out."""
     model = fk.symbolic.Model(NORMAL * s, data=x, support=LINE)
-    answer = linear_system.information(model.scores, model.hessian, model.data, model.symbols)
+    answer = linear_system.information(model.scores, model.data, model.symbols)
     assert answer is not None
     assert answer != sp.diag(s**-2, 2 * s**-2)
 
