@@ -173,15 +173,16 @@ def _of_family(text: str, estimated: dict[str, Any], known: dict[str, Any]) -> M
         reader.refuse(f"{text} holds no symbol, so there is nothing to estimate", call)
     if known and not estimated:
         estimated = {str(symbol): symbol for symbol in free if str(symbol) not in known}
+    chosen = tuple(estimated.values()) or None
     try:
-        made = within(SECONDS, lambda: as_model(family.make("X", **values), parameters=tuple(estimated.values()) or None))
+        model = within(SECONDS, lambda: as_model(family.make("X", **values), parameters=chosen))
     except FisherkitError:
         raise
     except Exception as error:  # the words of the family's checks, or SymPy's own trouble with such arguments
         reader.refuse(f"{text}: {error}. It is used as {family.usage}", call)
-    if made is None:
+    if model is None:
         reader.refuse(f"{text} could not be read as a density within {SECONDS:g} seconds", call)
-    return made
+    return model
 
 
 def _bound(reader: Reader, call: ast.Call, family: named.Named) -> dict[str, ast.expr]:
@@ -221,9 +222,9 @@ def _symbols(reader: Reader, family: named.Named, nodes: Mapping[str, ast.expr],
             else:
                 inside.setdefault(argument, []).append(name)
     symbols = {name: sp.Symbol(name, **_joined(known)) for name, known in assumptions.items()}
-    for argument, own in inside.items():
+    for argument, held in sorted(inside.items()):
         for word in ("real", "positive", "negative", "probability"):
-            fresh = {name: sp.Symbol(name, **named.ASSUMPTIONS[word]) for name in own if name not in symbols}
+            fresh = {name: sp.Symbol(name, **named.ASSUMPTIONS[word]) for name in held if name not in symbols}
             reader.symbols = {**symbols, **fresh, **declared}
             if _fits(family.place(argument), reader.expression(nodes[argument])) or word == "probability":
                 symbols |= fresh

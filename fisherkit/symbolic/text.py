@@ -80,10 +80,10 @@ def parse_expression(text: str, symbols: Mapping[str, Any] | Iterable[Any] = ())
     """
     if not isinstance(symbols, Mapping):
         symbols = {str(symbol): symbol for symbol in symbols}
-    built = within(limits.SECONDS, Reader(text, symbols).expression)
-    if built is None:
+    out = within(limits.SECONDS, lambda: Reader(text, symbols).expression())
+    if out is None:
         raise TextError(f"the formula takes longer than {limits.SECONDS:g} seconds to build: {_cut(text)}.", text=text)
-    return built
+    return out
 
 
 class Reader:
