@@ -33,6 +33,8 @@ _PUBLIC = {
     "sampled": None,
     "networks": None,
     "bounds": None,
+    "estimation": None,
+    "design": None,
     "applications": None,
     "plots": None,
     "checks": None,

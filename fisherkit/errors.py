@@ -89,6 +89,23 @@ class StorageError(FisherkitError, ValueError):
     """A file is not one that `fisherkit.save` wrote, or is damaged."""
 
 
+class TextError(FisherkitError, ValueError):
+    """A text is no formula that fisherkit reads, or one that would cost too much.
+
+    Attributes
+    ----------
+    text : str
+        What was read.
+    column : int or None
+        Where in it the trouble starts, counted from 0.
+    """
+
+    def __init__(self, message: str, *, text: str = "", column: int | None = None) -> None:
+        super().__init__(message)
+        self.text = text
+        self.column = column
+
+
 class IdentityError(FisherkitError, AssertionError):
     """An identity that every Fisher information obeys does not hold.
 
@@ -101,6 +118,24 @@ class IdentityError(FisherkitError, AssertionError):
     def __init__(self, message: str, *, identity: str) -> None:
         super().__init__(message)
         self.identity = identity
+
+
+class ConvergenceError(FisherkitError, ArithmeticError):
+    """An iteration did not reach what it looks for, or there is nothing to reach.
+
+    Attributes
+    ----------
+    condition : str
+        ``"no_maximum"`` (the likelihood has none at a finite point, as in a regression whose response is separated),
+        ``"not_ascending"`` (the score does not point upwards), ``"iterations"`` (they ran out) or ``"gap"`` (of a design).
+    point : mapping from name to number, or None
+        Where the iteration stood.
+    """
+
+    def __init__(self, message: str, *, condition: str, point: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.condition = condition
+        self.point = None if point is None else dict(point)
 
 
 class PrecisionError(FisherkitError, ArithmeticError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import limits
 from .arrays import Array, as_entries, is_expression
 from .errors import DataError, LayoutError, StorageError
 
@@ -83,7 +84,9 @@ HEADS = frozenset(
     ]
 )
 CONSTANTS = ("Pi", "Exp1", "EulerGamma", "ImaginaryUnit", "Catalan", "GoldenRatio", "BooleanTrue", "BooleanFalse")
-DOUBLE = 53
+SPARE = 25  # digits beyond those asked for
+PLAIN = 100  # integers up to which numbers go into a formula as they are
+NAME = 200  # characters of a symbol in a file
 
 
 def substitution(
@@ -100,13 +103,32 @@ def substitution(
     numbers = {symbol: checked(symbol, values[str(symbol)]) for symbol in symbols if str(symbol) in values}
 
     def substitute(array: Array) -> Array:
-        moved = [replace(value, numbers) for value in array.flat]
-        if all(value.is_number or not value.free_symbols for value in moved):
-            moved = [_evaluated(value) for value in moved]
+        if all(value.free_symbols <= set(numbers) for value in array.flat) and all(v.is_number for v in numbers.values()):
+            moved = [value_at(value, numbers) for value in array.flat]
+        else:
+            moved = [replace(value, numbers) for value in array.flat]
         entries = as_entries(np.array([*moved, None], dtype=object)[:-1].reshape(array.shape), name="entries of F.at(...)")
         return entries.astype(np.float64) if all(_is_double(value) for value in entries.flat) else entries
 
     return substitute
+
+
+def value_at(expression: Any, numbers: Mapping[Any, Any]) -> Any:
+    """An expression as a number, to 17 digits or those of its parts and of the numbers.
+
+    Worked out with digits to spare, so that differences of near terms keep theirs, and in floating point, because SymPy
+    writes out a polygamma function of a large integer term by term.
+    """
+    import sympy
+
+    floats = expression.atoms(sympy.Float).union(*(number.atoms(sympy.Float) for number in numbers.values()))
+    digits = max([17, *(int(f._prec * 0.30103) + 1 for f in floats if f._prec > 64)])
+    spare = digits + SPARE
+    values = {
+        symbol: number if number.is_Rational and max(abs(number.p), number.q) <= PLAIN else number.evalf(spare)
+        for symbol, number in numbers.items()
+    }
+    return _differentiated(replace(expression, values), spare).evalf(spare).evalf(digits)
 
 
 def replace(expression: Any, values: Mapping[Any, Any]) -> Any:
@@ -147,13 +169,6 @@ def checked(symbol: Any, value: Any) -> Any:
 _DOMAIN = ("positive", "negative", "nonnegative", "nonpositive", "real", "nonzero")
 
 
-def _evaluated(value: Any) -> Any:
-    """A number to the precision of its parts."""
-    needed = max([17, *(f._prec * 0.30103 for f in value.atoms() if f.is_Float)])
-    digits = int(needed) + 1 if needed > 17 else 17
-    return _differentiated(value, digits).evalf(digits)
-
-
 def _differentiated(value: Any, digits: int) -> Any:
     """With numbers for derivatives that SymPy leaves undone at a point, such as zeta's."""
     import mpmath
@@ -186,7 +201,7 @@ def encode(value: Any) -> Any:
         return ["rational", str(value.p), str(value.q)]
     if value.is_Float:
         return ["float", list(map(str, value._mpf_)), value._prec]
-    name = type(value).__name__
+    name = {"TupleArg": "Tuple"}.get(type(value).__name__, type(value).__name__)  # inside a meijerg
     if name in CONSTANTS:
         return ["constant", name]
     if name not in HEADS:
@@ -195,22 +210,58 @@ def encode(value: Any) -> Any:
 
 
 def decode(data: Any) -> Any:
-    """The inverse of `encode`. Only heads on the list are built; no text is evaluated."""
+    """The inverse of `encode`. Only heads on the list are built, within `limits`; no text is evaluated.
+
+    Raises
+    ------
+    StorageError
+        When the data hold anything else, or more than SymPy can build in a short time.
+    """
+    try:
+        expression = _decoded(data, limits.Count())
+        limits.check_towers(expression)
+    except limits.TooLarge as refusal:
+        raise StorageError(f"the file holds an expression that is too large to be read: {refusal}.") from None
+    return expression
+
+
+def _decoded(data: Any, count: limits.Count) -> Any:
     import sympy
 
     head, *rest = data
-    if head == "symbol":
-        return sympy.Symbol(rest[0], **rest[1])
-    if head == "rational":
-        return sympy.Rational(int(rest[0]), int(rest[1]))
-    if head == "float":
-        sign, mantissa, exponent, bits = map(int, rest[0])
-        return sympy.Float._new((sign, mantissa, exponent, bits), rest[1])
-    if head == "constant" and rest[0] in CONSTANTS:
-        return _head(f"sympy.{rest[0]}")
-    if head not in HEADS:
-        raise StorageError(f"the file holds {head!r}, which is not an expression that fisherkit writes.")
-    return _head(head)(*(decode(argument) for argument in rest))
+    with count.deeper():
+        if head == "symbol":
+            return _symbol(*rest)
+        if head == "rational":
+            number = sympy.Rational(*map(int, rest))
+        elif head == "float":
+            number = _float(*rest)
+        elif head == "constant" and rest[0] in CONSTANTS:
+            return _head(f"sympy.{rest[0]}")
+        elif head not in HEADS:
+            raise StorageError(f"the file holds {head!r}, which is not an expression that fisherkit writes.")
+        else:
+            return limits.apply(head, _head(head), [_decoded(argument, count) for argument in rest])
+        limits.check_number(number)
+        return number
+
+
+def _symbol(name: str, assumptions: dict[str, bool]) -> Any:
+    import sympy
+    from sympy.core.assumptions import _assume_defined
+
+    if len(name) > NAME or not all(key in _assume_defined and isinstance(flag, bool) for key, flag in assumptions.items()):
+        raise StorageError(f"the file holds a symbol with the assumptions {assumptions}, which fisherkit does not write.")
+    return sympy.Symbol(name, **assumptions)
+
+
+def _float(parts: list[str], bits: int) -> Any:
+    import sympy
+
+    sign, mantissa, exponent, size = map(int, parts)
+    if sign not in (0, 1) or mantissa < 0 or size != mantissa.bit_length():
+        raise StorageError(f"the file holds {parts}, which is no floating-point number.")
+    return sympy.Float._new((sign, mantissa, exponent, size), bits)
 
 
 def _head(name: str) -> Any:

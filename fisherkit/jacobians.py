@@ -120,14 +120,44 @@ def differentiate(function: Callable[[Any], Any], point: Array, *, name: str) ->
 
     if len(width) != 1:
         raise LayoutError(f"{name} must return a number or a flat array; got shape {width}.")
-    step = np.where(point == 0, 0.1, 0.1 * np.abs(point))
-    with np.errstate(all="ignore"):
-        result = numeric(columns, point, initial_step=step, tolerances={"rtol": 1e-10, "atol": 1e-14})
-    scale = max(np.abs(result.df).max(), 1e-300)
+    for floor, rtol in (
+        (0.0, 1e-10),
+        (0.0, 1e-7),
+        (1e-2, 1e-7),
+        (1.0, 1e-7),
+    ):  # a noisy function; a point that is rounding of zero
+        step = 0.1 * np.where(point == 0, 1.0, np.maximum(np.abs(point), floor))
+        with np.errstate(all="ignore"):
+            result = numeric(columns, point, initial_step=step, tolerances={"rtol": rtol, "atol": 1e-14})
+        scale = max(np.abs(result.df).max(), 1e-300)
+        if np.isfinite(result.df).all() and np.abs(result.error).max() <= 1e-6 * scale:
+            return np.asarray(result.df)
     if not np.all(np.isfinite(result.df)):
         raise DataError(f"{name} has no finite derivative at {point.tolist()}.")
-    if (error := np.abs(result.error).max()) > 1e-6 * scale:
-        raise PrecisionError(
-            f"the derivative of {name} at {point.tolist()} is known to {error:.1g} only; give SymPy expressions."
-        )
-    return np.asarray(result.df)
+    error = np.abs(result.error).max()
+    raise PrecisionError(f"the derivative of {name} at {point.tolist()} is known to {error:.1g} only; give SymPy expressions.")
+
+
+def gradient_of(of: Any, parameters: Parameters, point: Array) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Names, values (q,) and gradient (q, p) of a function of the parameters at a flat point.
+
+    ``of`` is a callable of a flat array, a SymPy expression or several, or a mapping from name to expression.
+    """
+    if callable(of):
+        values = np.atleast_1d(np.asarray(of(point), dtype=float))
+        gradient = np.asarray(differentiate(of, point, name="of"))
+        stem = getattr(of, "__name__", "of").strip("<>")
+        return tuple([stem] if len(values) == 1 else [f"{stem}_{k}" for k in range(len(values))]), values, gradient
+    import sympy
+
+    named = dict(of) if isinstance(of, Mapping) else {str(g): g for g in (of if isinstance(of, (list, tuple)) else [of])}
+    if not named or not all(isinstance(g, sympy.Expr) for g in named.values()):
+        raise LayoutError(f"of= must be a callable, a SymPy expression, several, or a mapping of them by name; got {of!r}.")
+    symbols = {s for g in named.values() for s in g.free_symbols}
+    if unknown := sorted(str(s) for s in symbols if str(s) not in parameters.labels):
+        raise LayoutError(f"of= holds {', '.join(unknown)}, which is no parameter of {parameters}.")
+    by_label = {str(s): s for s in symbols}
+    at = {by_label[label]: value for label, value in zip(parameters.labels, point.tolist(), strict=True) if label in by_label}
+    values = as_float64(as_entries([g.subs(at) for g in named.values()], name="of="), verb="of=")
+    rows = [[g.diff(by_label[label]).subs(at) if label in by_label else 0 for label in parameters.labels] for g in named.values()]
+    return tuple(map(str, named)), values, as_float64(as_entries(rows, name="the gradient of of="), verb="of=")

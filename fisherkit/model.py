@@ -28,6 +28,8 @@ class Model(ABC):
 
     parameters: Parameters
     takes_inputs: ClassVar[bool] = False
+    covariates: tuple[str, ...] = ()
+    """Known constants that may differ from row to row of the data: then an expectation is a mean over their rows."""
 
     def score(self, theta: Theta, *, data: Any) -> Any:
         self._refuse("score")
@@ -66,6 +68,10 @@ class Model(ABC):
     def curvature(self, theta: Theta, *, data: Any) -> tuple[Any, Any]:
         """First and second derivatives of each observation's log-density, (n, p) and (n, p, p); nan where too rough to tell."""
         self._refuse("curvature")
+
+    def log_likelihood(self, theta: Theta, *, data: Any) -> float:
+        """Sum of the log-density over the data; minus infinity where an observation is impossible."""
+        self._refuse("log_likelihood")
 
     def _refuse(self, verb: str) -> NoReturn:
         answered = [name for name in VERBS if getattr(type(self), name) is not getattr(Model, name)]

@@ -62,13 +62,14 @@ class Moments:
     @property
     def noise(self) -> float:
         """Relative error that comes from the scores."""
-        return float((self.spoiled / np.maximum(np.diagonal(self.product), 1e-300)).max())
+        return float((self.spoiled / np.maximum(np.diagonal(self.product), 1e-300)).max(initial=0.0))
 
     def distance(self, other: Moments) -> float:
         """Largest difference, relative to the diagonal."""
         root = np.sqrt(np.maximum(np.diagonal(self.product), 1e-300))
         entries = np.abs(self.product - other.product) / np.outer(root, root)
-        return float(max(abs(self.mass - other.mass), entries.max(), (np.abs(self.mean - other.mean) / root).max()))
+        means = np.abs(self.mean - other.mean) / root
+        return float(max(abs(self.mass - other.mass), entries.max(initial=0.0), means.max(initial=0.0)))
 
 
 def integrate(density: Density) -> tuple[Moments, float]:
@@ -174,9 +175,9 @@ def _beside(density: Density, end: float, blur: float, distance: np.ndarray, wei
     """Moments so close to an end that ``end - distance`` has lost its digits.
 
     There the log-density is linear in the log of the distance, and the score too, or a power of it where the end
-    moves: both are read from two points further in, and what that may miss counts as error.
+    moves: both are read from two points further in; what that may miss counts as error, and so does a bend that goes on.
     """
-    anchors = end - blur * np.array([1.0, 10.0])
+    anchors = end - blur * np.array([1.0, 10.0, 2.0, 4.0, 8.0, 16.0])
     with np.errstate(all="ignore"):
         log, (s, _) = np.asarray(density.log(anchors), dtype=float), density.score(anchors)
     if not (np.all(np.isfinite(log)) and np.all(np.isfinite(s))):
@@ -189,7 +190,9 @@ def _beside(density: Density, end: float, blur: float, distance: np.ndarray, wei
         ratio = s[0] / s[1]
         power = s[0] * ratio ** inward[:, None]
     scores = np.where(ratio > 2, power, s[0] + (s[0] - s[1]) * inward[:, None])
-    return _weighted(mass, scores, 1e-4 * np.abs(scores))
+    near, far = log[0] - 2 * log[2] + log[3], log[3] - 2 * log[4] + log[5]  # a bend in the distance itself is 4 times less near
+    bent = np.minimum(abs(4 * near - far) / 3 * (inward * np.log2(10)) ** 2 / 2 + abs(near), 1.0)
+    return _weighted(mass, scores, (1e-4 + bent[:, None]) * np.abs(scores))
 
 
 def _fall_off(log_density: Function, center: float, sign: float) -> float:

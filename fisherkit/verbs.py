@@ -54,8 +54,9 @@ def expected_information(
         (old or new infrastructure), or a ``torch.distributions`` object.
     theta : mapping from name to number, or array (p,), optional
         The point. Symbolic models answer in symbols, networks at their present weights, without it.
-    inputs : tensor, tuple of tensors, or DataLoader
-        Networks only: the inputs over which the information is averaged. Labels are not used.
+    inputs : tensor, tuple of tensors, or DataLoader; mapping from name to array (n,), or data frame
+        The inputs of a network, or the covariates of a symbolic model, over which the information is averaged. Labels are not
+        used.
     method : Exact, Quadrature or MonteCarlo, optional
         How the expectation is taken. By default the best that the model has: a closed form, else quadrature, else
         it must be given.
@@ -77,7 +78,7 @@ def expected_information(
     source = as_model(model)
     if inputs is None and source.takes_inputs:
         raise MethodError("the expected information of a network is a mean over inputs: give inputs=X or a DataLoader.")
-    if inputs is not None and not source.takes_inputs:
+    if inputs is not None and not (source.takes_inputs or source.covariates):
         raise MethodError("inputs= belongs to networks; this model describes its data completely.")
     _check_structure(structure)
     return source.expected_information(theta, inputs=inputs, method=method, structure=structure)

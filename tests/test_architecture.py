@@ -30,10 +30,10 @@ LAYERS = (
     "networks sampled symbolic verbs",  # sources: give one
     "model",
     "information",
-    "jacobians storage uncertainty",
+    "formulas jacobians storage uncertainty",
     "expressions provenance ratios structures",
     "parameters quadrature",
-    "arrays methods optional",
+    "arrays limits methods optional tables",
     "errors",
 )
 
@@ -50,6 +50,7 @@ LOADS = {
     "import fisherkit": set(),
     "from fisherkit import FisherInformation, MonteCarlo, cramer_rao_bound, expected_information": set(),
     "import fisherkit.sampled, fisherkit.checks, fisherkit.plots": set(),
+    "import fisherkit.estimation, fisherkit.design": set(),
     "import fisherkit.cli": set(),
     "import fisherkit.symbolic": {"sympy"},
 }
@@ -57,24 +58,30 @@ LOADS = {
 #: The public names. A change here is a change that users see: it needs a line in docs/changelog.md.
 PUBLIC = {
     "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications
-        bhattacharyya_bound bounds chapman_robbins_bound checks constrained_bound cramer_rao_bound misspecified_bound
-        van_trees_bound empirical_information errors expected_information load networks observed_information plots sampled
-        score symbolic""",
-    "fisherkit.symbolic": "ExponentialFamily Model as_location_family as_model exponential_family lambdify latex",
+        bhattacharyya_bound bounds chapman_robbins_bound checks constrained_bound cramer_rao_bound design empirical_information
+        errors estimation expected_information load misspecified_bound networks observed_information plots sampled score symbolic
+        van_trees_bound""",
+    "fisherkit.symbolic": "ExponentialFamily Model as_location_family as_model parse_expression parse_model",
     "fisherkit.sampled": "Family Model as_location_family as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
     "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound
         efficiency efficient_estimator hybrid_bound misspecified_bound van_trees_bound""",
+    "fisherkit.estimation": """ConvergenceWarning Covariance Estimate HypothesisTest Identifiability Intervals LeastSquares
+        RoundingWarning confidence_intervals fisher_scoring identifiability likelihood_ratio_test nonlinear_least_squares
+        profile_intervals sandwich score_test wald_test""",
+    "fisherkit.design": """Design NextObservation a_criterion a_gradient c_criterion c_gradient d_criterion d_gradient e_criterion
+        e_gradient evaluate exact i_criterion i_gradient next_observation optimal t_criterion t_gradient""",
     "fisherkit.applications": "EWC",
     "fisherkit.plots": "ellipse",
     "fisherkit.checks": """check_additivity check_batch_size check_divergence check_information check_labels check_model
         check_reparametrization check_scores check_total""",
-    "fisherkit.errors": """DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
+    "fisherkit.errors": """ConvergenceError
+        DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
-        SingularInformationError StorageError""",
-    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse kind logdet
-        marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename reparametrize save solve
-        standard_errors structure total trace""",
+        SingularInformationError StorageError TextError""",
+    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse kind
+        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename
+        reparametrize save solve standard_errors structure total trace""",
 }
 
 #: What an installation brings. Half of the users need no PyTorch; nobody needs torchvision.

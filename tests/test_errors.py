@@ -16,8 +16,10 @@ BUILTIN = {
     errors.MemoryBudgetError: MemoryError,
     errors.MissingDependencyError: ImportError,
     errors.StorageError: ValueError,
+    errors.TextError: ValueError,
     errors.IdentityError: AssertionError,
     errors.PrecisionError: ArithmeticError,
+    errors.ConvergenceError: ArithmeticError,
 }
 
 
@@ -39,3 +41,7 @@ def test_what_they_carry() -> None:
     singular = errors.SingularInformationError("no", null_directions=[{"a": 1.0}])
     assert (singular.condition, singular.null_directions) == ("singular_information", ({"a": 1.0},))
     assert errors.IdentityError("no", identity="additivity").identity == "additivity"
+    text = errors.TextError("no", text="2x", column=1)
+    assert (text.text, text.column, str(text)) == ("2x", 1, "no")
+    lost = errors.ConvergenceError("no", condition="iterations", point={"a": 1.0})
+    assert (lost.condition, lost.point) == ("iterations", {"a": 1.0})

@@ -211,6 +211,10 @@ def test_n_may_be_a_symbol() -> None:
     assert (numbers.n, numbers.dense().tolist()) == (25, [[6.25, 0.0], [0.0, 12.5]])
 
 
+def test_integers_are_exact_numbers_too() -> None:
+    assert fk.FisherInformation(sp.Matrix([[4, 1], [1, 3]])).inverse() == sp.Matrix([[3, -1], [-1, 4]]) / 11
+
+
 def test_expressions_stay_exact() -> None:
     third = (NORMAL / 3)["mu"].dense()[0, 0]
     assert third == 1 / (3 * SIGMA**2)

@@ -28,6 +28,14 @@ def evaluate(log_density: LogDensity, x: Any, theta: Any, n: int) -> Any:
     return values
 
 
+def values(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> np.ndarray:
+    """(n,) machine numbers."""
+    n = len(x)
+    with np.errstate(all="ignore"):
+        found = evaluate(log_density, _tensor(x), _tensor(theta), n) if kind == "torch" else evaluate(log_density, x, theta, n)
+    return np.asarray(found, dtype=float)
+
+
 def scores(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, p) derivatives of each observation's log-density, and their error estimates."""
     if kind == "numeric":

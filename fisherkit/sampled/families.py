@@ -70,6 +70,9 @@ class Family(model.Model):
     def curvature(self, theta: Theta, *, data: Any) -> tuple[np.ndarray, np.ndarray]:
         return self.model(theta).curvature(None, data=data)
 
+    def log_likelihood(self, theta: Theta = None, *, data: Any) -> float:
+        return self.model(theta).log_likelihood(data=data)
+
     def _is_integer(self, name: str, values: Mapping[str, Any]) -> bool:
         """A family may call a parameter an integer and yet take fractions (the n of a negative binomial)."""
         low, _ = self._make({**self._fixed, **values, name: values[name] + 0.25}).support()

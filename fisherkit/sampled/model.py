@@ -122,6 +122,16 @@ class Model(model.Model):
         s = self._scores(x, at)
         return self._information(s.T @ s, structure, self._provenance("empirical", at, n=len(x)))
 
+    def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
+        if self._log_density is None:
+            raise MethodError("this model was given by its score alone: its likelihood needs log_density= too.")
+        x, at = self._observations(data), self._at(theta)
+        values = derivatives.values(self._log_density, x, at, self._derivatives)
+        if np.isnan(values).any():
+            i = int(np.argmax(np.isnan(values)))
+            raise DataError(f"the log-density of observation {i} is nan at theta={at.tolist()}.")
+        return float(values.sum())
+
     # -- expectations
 
     def _methods(self) -> tuple[type[Method], ...]:

@@ -145,7 +145,7 @@ def _generic_rank(matrix: np.ndarray) -> int:
     numbers = matrix
     if not is_numeric(matrix):
         numbers = np.array([value.evalf(40, subs=_random_point(matrix)) for value in matrix.flat]).reshape(matrix.shape)
-    precise = max((value._prec for value in numbers.flat if value.is_Float), default=113)  # a rational has all digits
+    precise = max((value._prec for value in numbers.flat if getattr(value, "is_Float", False)), default=113)
     import mpmath
 
     with mpmath.workprec(precise):

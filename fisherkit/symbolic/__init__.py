@@ -1,8 +1,9 @@
 """Information from formulas, through SymPy."""
 
-from .exponential_family import ExponentialFamily, exponential_family
-from .formulas import lambdify, latex
+from .exponential_family import ExponentialFamily
 from .model import Model
 from .random_variables import as_location_family, as_model
+from .statement import parse_model
+from .text import parse_expression
 
-__all__ = ["ExponentialFamily", "Model", "as_location_family", "as_model", "exponential_family", "lambdify", "latex"]
+__all__ = ["ExponentialFamily", "Model", "as_location_family", "as_model", "parse_expression", "parse_model"]

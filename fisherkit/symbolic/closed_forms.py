@@ -8,6 +8,8 @@ the information is infinite and the entry is kept with its condition, so that a 
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import product
@@ -17,24 +19,27 @@ import mpmath
 import numpy as np
 import sympy as sp
 
-from ..errors import FisherkitError, MethodError, PrecisionError, RegularityError
+from ..errors import DataError, FisherkitError, MethodError, PrecisionError, RegularityError
 from . import elementary, evaluate, gaussian, kernels, linear_system
 from .deadline import Expired, deadline
+from .density import mixed
+from .normalizers import canonical, normalized
 from .numbers import Estimate, estimate
 from .pieces import KINKED, Point, split
 from .tidy import tidy
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .density import Density
 
 Conditions = dict[Any, set[Any]]
 Answer = tuple[Any, Conditions]
-TRIED, JOINT = 8, 6  # digits of the comparison, of one variable and of several
+TRIED, JOINT = 8, 2  # digits of the comparison at least, of one variable and of several that no product is
 LARGEST_SUM = 200  # outcomes written out
 DEADLINE = 10.0  # seconds for each tier
+TIDYING = 1.0  # seconds for each entry
 
 
-def find(model: Model) -> tuple[str, Any] | None:
+def find(model: Density) -> tuple[str, Any] | None:
     """The tier that answered, and its (p, p) matrix; None where no closed form was found.
 
     Raises
@@ -47,31 +52,39 @@ def find(model: Model) -> tuple[str, Any] | None:
         with suppress(Expired):
             with deadline(DEADLINE):
                 answer = tier(model, at)
-                matrix, conditions = answer if answer is not None else (None, {})
-                matrix = matrix if matrix is None else matrix.applyfunc(tidy)
-            if matrix is not None and _agrees(matrix, there, at):
-                return name, _conditioned(model, matrix, conditions)
+            if answer is None:
+                continue
+            matrix = answer[0].applyfunc(sp.factor_terms if name == "product" else _tidied)
+            if _agrees(matrix, there, at):
+                return name, _conditioned(model, matrix, answer[1])
     return None
+
+
+def _tidied(entry: Any) -> Any:
+    """In a short form where that is found quickly."""
+    with suppress(Expired), deadline(TIDYING):
+        return tidy(entry)
+    return entry
 
 
 # -- the tiers
 
 
-def _linear_system(model: Model, at: Point) -> Answer | None:
+def _linear_system(model: Density, at: Point) -> Answer | None:
     if model.log_density.has(*KINKED) and not _all_finite(model):
         return None
     matrix = linear_system.information(model.scores, model.hessian, model.data, model.symbols)
     return None if matrix is None else (matrix, {})
 
 
-def _gaussian(model: Model, at: Point) -> Answer | None:
+def _gaussian(model: Density, at: Point) -> Answer | None:
     if any(support.discrete or (support.low, support.high) != (-sp.oo, sp.oo) for support in model.supports):
         return None
     matrix = gaussian.information(model.log_density, model.data, model.symbols)
     return None if matrix is None else (matrix, {})
 
 
-def _finite(model: Model, at: Point) -> Answer | None:
+def _finite(model: Density, at: Point) -> Answer | None:
     """Every outcome by name."""
     if not _all_finite(model) or np.prod([len(support.values or ()) for support in model.supports]) > LARGEST_SUM:
         return None
@@ -84,33 +97,73 @@ def _finite(model: Model, at: Point) -> Answer | None:
     return total, {}
 
 
-def _kernels(model: Model, at: Point) -> Answer | None:
+def _kernels(model: Density, at: Point) -> Answer | None:
     if (pieces := _pieces(model, at)) is None:
         return None
     return kernels.information(pieces, model.data[0], model.symbols, at)
 
 
-def _elementary(model: Model, at: Point) -> Answer | None:
+def _elementary(model: Density, at: Point) -> Answer | None:
     if (pieces := _pieces(model, at)) is None:
         return None
     matrix = elementary.information(pieces, model.data[0], model.symbols)
     return None if matrix is None else (matrix, {})
 
 
-TIERS: dict[str, Callable[[Model, Point], Answer | None]] = {
-    "linear system": _linear_system,
+def _parts(density: Density, at: Point) -> Answer | None:
+    """Point masses, and a rest with a closed form of its own."""
+    if (parts := mixed(density, at)) is None:
+        return None
+    out, conditions = parts.information(density.symbols), Conditions()
+    if parts.rest.symbols:
+        if (found := find(parts.rest)) is None:
+            return None
+        _place(out, conditions, density, parts.rest, found[1], parts.probabilities[-1])
+    return out, conditions
+
+
+def _product(density: Density, at: Point) -> Answer | None:
+    """Independent groups of data, each normalized and with a closed form of its own; equal ones are done once."""
+    if (each := normalized(density, at)) is None:
+        return None
+    out, conditions, done = sp.zeros(len(density.symbols)), Conditions(), dict[Any, Any]()
+    for group in (one for one in each if one.symbols):
+        alike, back = canonical(group)
+        if alike.log_density not in done:
+            done[alike.log_density] = find(alike)
+        if (found := done[alike.log_density]) is None:
+            return None
+        _place(out, conditions, density, group, found[1].subs(back), 1)
+    return out, conditions
+
+
+def _place(out: Any, conditions: Conditions, whole: Density, part: Density, matrix: Any, weight: Any) -> None:
+    """Add a part's matrix at its symbols' places; its own conditions stay with the entries."""
+    place = [whole.symbols.index(symbol) for symbol in part.symbols]
+    for (i, j), entry in np.ndenumerate(np.array(matrix.tolist(), dtype=object)):
+        where = (place[i], place[j])
+        if isinstance(entry, sp.Piecewise):
+            conditions.setdefault(where, set()).update(sp.And.make_args(entry.args[0].cond))
+            entry = entry.args[0].expr
+        out[where] += weight * entry
+
+
+TIERS: dict[str, Callable[[Density, Point], Answer | None]] = {
+    "parts": _parts,
+    "product": _product,
     "gaussian": _gaussian,
+    "linear system": _linear_system,
     "finite": _finite,
     "kernels": _kernels,
     "elementary": _elementary,
 }
 
 
-def _all_finite(model: Model) -> bool:
+def _all_finite(model: Density) -> bool:
     return all(support.values is not None for support in model.supports)
 
 
-def _pieces(model: Model, at: Point) -> list[Any] | None:
+def _pieces(model: Density, at: Point) -> list[Any] | None:
     """Pieces whose order is that of every point: one kink at most, or none that moves."""
     if len(model.data) > 1 or model.supports[0].discrete:
         return None
@@ -134,7 +187,7 @@ def _agrees(matrix: Any, there: Estimate, at: Point) -> bool:
     return bool(np.max(np.abs(values - product) / np.outer(root, root)) < max(1e-7, 10 * there.error))
 
 
-def _conditioned(model: Model, matrix: Any, conditions: Conditions) -> Any:
+def _conditioned(model: Density, matrix: Any, conditions: Conditions) -> Any:
     """Entries with the conditions that neither the assumptions nor a trial outside make superfluous."""
     needed = {condition for each in conditions.values() for condition in each}
     kept = {condition for condition in needed if not _holds_outside(model, matrix, condition)}
@@ -145,7 +198,7 @@ def _conditioned(model: Model, matrix: Any, conditions: Conditions) -> Any:
     return out
 
 
-def _holds_outside(model: Model, matrix: Any, condition: Any) -> bool:
+def _holds_outside(model: Density, matrix: Any, condition: Any) -> bool:
     """Whether the formula is right at a point where the condition fails."""
     for at in trial_points(sorted(model.free, key=str), more=True):
         if condition.subs(at) != False or matrix.subs(at).has(sp.zoo, sp.nan, sp.oo):  # noqa: E712 SymPy's
@@ -157,17 +210,20 @@ def _holds_outside(model: Model, matrix: Any, condition: Any) -> bool:
     return False
 
 
-def _digits(model: Model) -> int:
-    return TRIED if len(model.data) == 1 else JOINT
+def _digits(model: Density) -> int:
+    return TRIED if all(len(group.data) == 1 for group in model.groups[0]) else JOINT
 
 
 # -- points
 
 
-def valid_point(model: Model) -> tuple[Point, Estimate]:
+def valid_point(model: Density) -> tuple[Point, Estimate]:
     """A random point at which the density is one, and the information there."""
     refusals: list[tuple[Point, RegularityError]] = []
-    for at in trial_points(sorted(model.free, key=str)):
+    outside, late = None, time.monotonic() + DEADLINE
+    for at in trial_points(sorted(model.free, key=str), scattered=60 if len(model.data) > 1 else 0):
+        if refusals and time.monotonic() > late:
+            break
         try:
             return at, estimate(model, at, _digits(model))
         except RegularityError as refusal:
@@ -175,8 +231,10 @@ def valid_point(model: Model) -> tuple[Point, Estimate]:
         except (PrecisionError, ZeroDivisionError, TypeError, ValueError) as failure:
             if isinstance(failure, MethodError):
                 raise
-            continue
+            outside = outside or (failure if isinstance(failure, DataError) else None)
     named = [(at, error) for at, error in refusals if error.condition != "not_normalised" or error.parameter] or refusals
+    if not named and outside:
+        raise outside
     if not named:
         raise MethodError(f"the expectation over {model.data} could not be taken at any point tried, so nothing can be checked.")
     at, first = named[0]
@@ -184,8 +242,11 @@ def valid_point(model: Model) -> tuple[Point, Estimate]:
     raise RegularityError(f"{first} (Tried at {where}.)", condition=first.condition, parameter=first.parameter) from first
 
 
-def trial_points(symbols: list[Any], *, more: bool = False) -> Iterator[Point]:
-    """Rational values that respect the assumptions: fractions, larger numbers, and both mixed, rising and falling."""
+def trial_points(symbols: list[Any], *, more: bool = False, scattered: int = 0) -> Iterator[Point]:
+    """Rational values that respect the assumptions: fractions, larger numbers, both mixed, rising and falling; scattered ones.
+
+    The latter are for what several symbols must satisfy together, such as the entries of a covariance matrix.
+    """
     count = len(symbols)
     fractions = [sp.Rational(3 + 2 * k, 7 + 4 * count) for k in range(count)]
     larger = [sp.Rational(sp.prime(6 + k), 11) for k in range(count)]  # no integers: singularities love them
@@ -195,6 +256,8 @@ def trial_points(symbols: list[Any], *, more: bool = False) -> Iterator[Point]:
     shapes = [larger, fractions, mixed, other, small, larger[::-1], fractions[::-1], [v + 2 for v in larger]]
     if more:
         shapes += [[v / d for v in larger] for d in (2, 3, 4, 6)] + [[v * d for v in larger] for d in (2, 3, 6)]
+    draw = random.Random(0)
+    shapes += [[sp.Rational(round(1000 / 50 * 150 ** draw.random()), 1000) for _ in symbols] for _ in range(scattered)]
     for values in shapes:
         yield {
             s: (-v if s.is_negative else sp.Integer(k + 3) if s.is_integer else v)

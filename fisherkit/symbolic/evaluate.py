@@ -74,6 +74,8 @@ def stable(expression: Any) -> Any:
         (inner,) = f.args
         if isinstance(inner, sp.gamma):
             return sp.loggamma(inner.args[0])
+        if inner.is_Add and len(inner.args) == 2 and sp.S.One in inner.args and isinstance(power := (inner - 1), sp.exp):
+            return sp.Max(power.exp, 0) + sp.log(1 + sp.exp(-sp.Abs(power.exp)), evaluate=False)  # log(1 + e^u), without overflow
         if isinstance(inner, sp.factorial):
             return sp.loggamma(inner.args[0] + 1)
         if isinstance(inner, sp.beta):

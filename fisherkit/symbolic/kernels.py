@@ -37,6 +37,7 @@ class Kernel:
     w: Any = sp.S.Zero
     rate: Any = sp.S.One
     constant: Any = sp.S.Zero
+    variable: Any = None  # u in the data
     conditions: set[Any] = field(default_factory=set)
 
     def moment(self, r: Any, j: int, t: Any, m: int) -> Any | None:
@@ -75,6 +76,21 @@ class Kernel:
         ones, zeros = [1] * (j + 1), [0] * (j + 1)
         return sp.factorial(j) * sp.meijerg([[], ones], [[s, *zeros], []], self.rate) * self.rate**-s
 
+    def mass_between(self, low: Any, high: Any) -> Any | None:
+        """The integral of the kernel with its constant between two values of u; None outside the family."""
+        if self.kind == "gamma" and high == sp.oo:
+            size = sp.expand_func(sp.uppergamma(self.p, self.rate * low)) * self.rate**-self.p
+        elif self.kind == "gamma":
+            size = sp.lowergamma(self.p, self.rate * high) - (sp.lowergamma(self.p, self.rate * low) if low != 0 else 0)
+            size = sp.expand_func(size) * self.rate**-self.p
+        elif self.kind == "beta" and self.p == 1:
+            size = ((1 + low) ** (1 - self.w) - (0 if high == sp.oo else (1 + high) ** (1 - self.w))) / (self.w - 1)
+        elif self.kind == "beta" and self.w - self.p == 1:
+            size = ((1 if high == sp.oo else (high / (1 + high)) ** self.p) - (low / (1 + low)) ** self.p) / self.p
+        else:
+            return None
+        return sp.exp(self.constant) * size
+
     @property
     def mass(self) -> Any:
         """The integral of the kernel with its constant."""
@@ -110,6 +126,37 @@ def information(pieces: list[Piece], x: Any, parameters: tuple[Any, ...], at: Po
             for kernel, _ in branches:
                 kernel.conditions.clear()
     return out, conditions
+
+
+def mass(pieces: list[Piece], x: Any, at: Point) -> Any | None:
+    """The integral of the density over its pieces, or None where some piece is no such kernel."""
+    found = [_pulled_back(piece, x, (), at) for piece in pieces]
+    if any(branches is None for branches in found):
+        return None
+    return sum(kernel.mass for branches in found for kernel, _ in branches or ())
+
+
+def probability(pieces: list[Piece], x: Any, at: Point, low: Any, high: Any) -> Any | None:
+    """The integral over an interval inside the support, or None where some piece is no kernel that is known between two ends."""
+    total = sp.S.Zero
+    for piece in pieces:
+        ends = [max(piece.low, low, key=lambda e: number(e, at)), min(piece.high, high, key=lambda e: number(e, at))]
+        if number(ends[0], at) >= number(ends[1], at):
+            continue
+        if (branches := _pulled_back(piece, x, (), at)) is None or len(branches) > 1:
+            return None
+        kernel = branches[0][0]
+        rising = number(sp.diff(kernel.variable, x), {**at, x: piece.inside}) > 0
+        whole = (sp.S.Zero, sp.oo) if rising else (sp.oo, sp.S.Zero)
+        inside = [
+            u if end == own else kernel.variable.subs(x, end)
+            for u, end, own in zip(whole, ends, (piece.low, piece.high), strict=True)
+        ]
+        part = kernel.mass_between(*(inside if rising else inside[::-1]))
+        if part is None:
+            return None
+        total += part
+    return sp.powdenest(total, force=True)
 
 
 def _weights(kernels: list[Kernel]) -> list[Any]:
@@ -220,9 +267,17 @@ def _branch(
     kernel = log and _recognised(log, bose, truncated)
     if not kernel:
         return None
+    kernel = replace(kernel, variable=_solved(g, target), conditions=set())
     scores = [_terms(sp.diff(piece.log_density, parameter).subs(x, h), bose) for parameter in parameters]
     known = [score for score in scores if score is not None]
     return (kernel, known) if len(known) == len(scores) else None
+
+
+def _solved(g: Any, target: Any) -> Any:
+    """u from g = target(u), which is a fraction of linear functions."""
+    top, bottom = sp.fraction(sp.together(target))
+    a, b, c, d = (part.coeff(U, power) for part in (sp.expand(top), sp.expand(bottom)) for power in (1, 0))
+    return (b - d * g) / (c * g - a)
 
 
 def _target(g: Any, x: Any, piece: Piece, at: Point) -> tuple[Any, bool] | None:

@@ -23,12 +23,14 @@ from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import Expectation
-from . import closed_forms, evaluate, expectations, ratios, regularity
+from . import closed_forms, evaluate, expectations, exponential_family, predictor, ratios, regularity
+from .algebra import Algebra
+from .density import Density
 from .numbers import estimate
 from .support import read
 
 
-class Model(model.Model):
+class Model(Algebra, model.Model):
     """A density or probability mass function in symbols.
 
     Parameters
@@ -79,65 +81,41 @@ class Model(model.Model):
         if (density is None) == (log_density is None):
             raise LayoutError("a symbolic model needs either a density or log_density=, not both.")
         given = _expression(density if log_density is None else log_density)
-        self.log_density = _log(given) if log_density is None else given
-        self.data = tuple(data) if isinstance(data, Iterable) else (data,)
-        supports = support if len(self.data) > 1 else (support,)
-        if len(supports) != len(self.data):
-            raise LayoutError(f"{len(self.data)} data symbols need as many supports; got {len(supports)}.")
-        self.supports = tuple(read(one, symbol) for one, symbol in zip(supports, self.data, strict=True))
-        self.symbols = self._parameter_symbols(parameters)
-        self.parameters = Parameters.of(self.symbols)
+        chosen = tuple(data) if isinstance(data, Iterable) else (data,)
+        supports = support if len(chosen) > 1 else (support,)
+        if len(supports) != len(chosen):
+            raise LayoutError(f"{len(chosen)} data symbols need as many supports; got {len(supports)}.")
+        read_supports = tuple(read(one, symbol) for one, symbol in zip(supports, chosen, strict=True))
+        log_density = _log(given) if log_density is None else given
+        symbols = _parameter_symbols(Density(log_density, chosen, read_supports, ()).free, parameters)
+        super().__init__(log_density, chosen, read_supports, symbols)
+        self.parameters = Parameters.of(symbols)
         regularity.check_declared(self)
 
-    def _parameter_symbols(self, parameters: Any) -> tuple[Any, ...]:
-        free = self.log_density.free_symbols.union(*(s.free_symbols for s in self.supports)) - set(self.data)
-        if parameters is None:
-            return tuple(sorted(free, key=lambda s: s.name))
-        chosen = tuple(parameters) if isinstance(parameters, Iterable) else (parameters,)
-        if not all(isinstance(symbol, sp.Symbol) for symbol in chosen):
-            raise LayoutError(f"parameters must be SymPy symbols; got {parameters!r}.")
-        if absent := [symbol for symbol in chosen if symbol not in free]:
-            similar = [s for s in free if str(s) == str(absent[0])]
-            hint = " (a symbol of that name with other assumptions is there)" if similar else ""
-            raise LayoutError(f"the density does not mention {absent[0]}{hint}; it has {', '.join(sorted(map(str, free)))}.")
-        return chosen
-
-    def given(self, **known: Any) -> Model:
-        """The model in which these parameters are known: ``model.given(sigma=2)``.
-
-        Values may be numbers or expressions; the other parameters stay, in their order.
+    def exponential_family(self) -> exponential_family.ExponentialFamily:
+        """Natural parameters, sufficient statistics, log-partition and carrier, in a minimal representation.
 
         Raises
         ------
-        LayoutError
-            When a name is none of the symbols, or no parameter is left.
+        MethodError
+            When the density is of no exponential family; what mixes data and parameters is named.
+        RegularityError
+            When the support moves with a parameter.
+
+        Examples
+        --------
+        >>> rate = sympy.Symbol("rate", positive=True)
+        >>> family = fk.symbolic.as_model(sympy.stats.Exponential("X", rate)).exponential_family()
+        >>> family.natural, family.log_partition
+        ((-rate,), -log(rate))
         """
-        names = {str(symbol): symbol for symbol in self.free}
-        if unknown := sorted(set(known) - set(names)):
-            raise LayoutError(f"given() got {', '.join(unknown)}; the density holds {', '.join(sorted(names))}.")
-        values = {names[name]: checked(names[name], value) for name, value in known.items()}
-        supports = tuple(support.subs(values) for support in self.supports)
-        return Model(
-            log_density=self.log_density.subs(values),
-            data=self.data,
-            parameters=[symbol for symbol in self.symbols if symbol not in values],
-            support=supports if len(supports) > 1 else supports[0],
-        )
+        return exponential_family.find(self)
 
     # -- formulas
 
     @cached_property
-    def scores(self) -> list[Any]:
-        """Derivatives of the log-density, one per parameter."""
-        return [sp.diff(self.log_density, symbol) for symbol in self.symbols]
-
-    @cached_property
-    def hessian(self) -> list[list[Any]]:
-        return [[sp.diff(score, symbol) for symbol in self.symbols] for score in self.scores]
-
-    @cached_property
     def _closed_form(self) -> tuple[str, Any] | None:
-        return closed_forms.find(self)
+        return predictor.find(self) or closed_forms.find(self)
 
     @property
     def tier(self) -> str | None:
@@ -145,9 +123,9 @@ class Model(model.Model):
         return self._closed_form[0] if self._closed_form else None
 
     @property
-    def free(self) -> set[Any]:
-        """Parameters and known constants."""
-        return set(self.log_density.free_symbols).union(*(s.free_symbols for s in self.supports)) - set(self.data)
+    def covariates(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the known constants: data given as a mapping may hold a column for each."""
+        return tuple(sorted(str(s) for s in self.free - set(self.symbols)))
 
     # -- the verbs
 
@@ -156,6 +134,8 @@ class Model(model.Model):
     ) -> FisherInformation:
         if method is not None:
             require(method, (Exact, Quadrature), what="a symbolic model")
+        if inputs is not None:
+            return self._over_rows(theta, inputs, method, structure)
         if isinstance(method, Quadrature):
             return self._quadrature(theta, method, structure)
         if self._closed_form is not None:
@@ -171,6 +151,27 @@ class Model(model.Model):
             f"no closed form was found for {self.parameters}. Give theta for numbers with an error bound: "
             "expected_information(model, {...}, method=Quadrature())."
         )
+
+    @cached_property
+    def _formula(self) -> FisherInformation:
+        return self.expected_information()
+
+    @cached_property
+    def _formula_at(self) -> Any:
+        return self._formula.lambdify()
+
+    def _over_rows(self, theta: Theta, inputs: Any, method: Method | None, structure: str) -> FisherInformation:
+        """The mean of the closed form over the rows of the covariates."""
+        if isinstance(method, Quadrature):
+            raise MethodError("over rows of covariates the closed form is averaged; leave out method=, or ask row by row.")
+        symbols, columns = self._rows(inputs, observed=())
+        known: dict[str, Any] = {str(s): float(v) for s, v in self._point(theta, symbols).items()}
+        known |= dict(zip(map(str, symbols), columns, strict=True))
+        used = {str(s) for entry in as_entries(self._formula.dense()).flat for s in entry.free_symbols}
+        values = self._formula_at(**{name: value for name, value in known.items() if name in used})
+        mean = np.broadcast_to(values, (len(columns[0]), *values.shape[-2:])).mean(axis=0)
+        provenance = Provenance(kind="expected", method=method or Exact(), n=1, point=self._by_name(theta))
+        return FisherInformation.of(self._stored((mean + mean.T) / 2, structure), provenance)
 
     def _evaluated(self, formula: FisherInformation, theta: Theta) -> FisherInformation | None:
         """The formula at a point that is regular; None where it has a removable singularity."""
@@ -238,6 +239,15 @@ class Model(model.Model):
         rows = evaluate.arrays(formulas, self.data)(*self._columns(data)).T
         return rows[:, :p], rows[:, p:].reshape(-1, p, p)
 
+    def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
+        symbols, columns = self._rows(data)
+        at = self._point(theta, symbols)
+        self._refuse_impossible(at, dict(zip(symbols, columns, strict=True)))
+        values = self._numbers([self.log_density], at, symbols, columns)[0]
+        if np.isnan(values).any():
+            raise DataError(f"the log-density of observation {int(np.argmax(np.isnan(values)))} is nan at {at}.")
+        return float(values.sum())
+
     # -- numbers
 
     def _quadrature(self, theta: Theta, method: Quadrature, structure: str) -> FisherInformation:
@@ -273,11 +283,12 @@ class Model(model.Model):
             )
         return values
 
-    def _point(self, theta: Theta) -> dict[Any, Any]:
-        values = self._by_name(theta)
-        if constants := sorted(str(s) for s in self.free if str(s) not in values):
-            raise LayoutError(f"numbers need every symbol: give {', '.join(constants)} in theta too.")
-        return {symbol: checked(symbol, values[str(symbol)]) for symbol in self.free}
+    def _point(self, theta: Theta, rows: tuple[Any, ...] = ()) -> dict[Any, Any]:
+        """Values of every symbol but those that have a column."""
+        values, needed = self._by_name(theta), self.free.difference(rows)
+        if constants := sorted(str(s) for s in needed if str(s) not in values):
+            raise LayoutError(f"numbers need every symbol: give {', '.join(constants)} in theta too, or as columns of data.")
+        return {symbol: checked(symbol, values[str(symbol)]) for symbol in needed}
 
     def _as_symbols(self, data: Any) -> dict[Any, Any] | None:
         """Data given as expressions, or left as they are; None where they are numbers."""
@@ -288,14 +299,57 @@ class Model(model.Model):
 
     def _evaluate(self, expressions: list[Any], theta: Theta, data: Any) -> np.ndarray:
         """(n, k) values at the data, finite or refused by name."""
-        at = self._point(theta)
-        columns = self._columns(data)
-        values = evaluate.arrays([e.subs(at) for e in expressions], self.data)(*columns).T
+        symbols, columns = self._rows(data)
+        at = self._point(theta, symbols)
+        self._refuse_impossible(at, dict(zip(symbols, columns, strict=True)))
+        values = self._numbers(expressions, at, symbols, columns).T
         if len(bad := np.argwhere(~np.isfinite(values))):
             i, k = bad[0]
             symbol = self.symbols[k % len(self.symbols)]
             raise DataError(f"the score of observation {i} in {symbol} is {values[i, k]}: the observation is impossible there.")
         return values
+
+    def _numbers(
+        self, expressions: list[Any], at: dict[Any, Any], symbols: tuple[Any, ...], columns: list[np.ndarray]
+    ) -> np.ndarray:
+        """(k, n) values. Compiled once for all points; anew with the point put in first where that is not finite."""
+        rest = sorted(at, key=str)
+        key = (*expressions, *symbols, *rest)
+        if key not in self._compiled:
+            self._compiled[key] = evaluate.arrays(expressions, (*symbols, *rest))
+        values = self._compiled[key](*columns, *(float(at[s]) for s in rest))
+        if np.isfinite(values).all() or expressions == [self.log_density]:
+            return np.asarray(values)
+        return evaluate.arrays([e.subs(at) for e in expressions], symbols)(*columns)
+
+    @cached_property
+    def _compiled(self) -> dict[tuple[Any, ...], Any]:
+        return {}
+
+    def _rows(self, data: Any, observed: tuple[Any, ...] | None = None) -> tuple[tuple[Any, ...], list[np.ndarray]]:
+        """The symbols that have a column, and the columns. A mapping, or a data frame, may hold covariates by name."""
+        observed = self.data if observed is None else observed
+        if not (isinstance(data, Mapping) or hasattr(data, "columns")):
+            return self.data, self._columns(data)
+        names = {str(key): key for key in data}
+        symbols = (*observed, *sorted((s for s in self.free - set(self.symbols) if str(s) in names), key=str))
+        if missing := [str(s) for s in observed if str(s) not in names]:
+            raise DataError(f"data must have a column for {', '.join(missing)}; it has {', '.join(names)}.")
+        if not symbols:
+            raise DataError(f"the columns {', '.join(names)} name none of {', '.join(self.covariates)}.")
+        columns = [as_entries(np.asarray(data[names[str(s)]]), name=str(s)) for s in symbols]
+        shapes = {str(s): column.shape for s, column in zip(symbols, columns, strict=True)}
+        if len(set(shapes.values())) > 1 or columns[0].ndim != 1 or not len(columns[0]):
+            told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise DataError(f"the columns of data must be flat, of one length and not empty; got {told}.")
+        return symbols, columns
+
+    def _refuse_impossible(self, at: dict[Any, Any], columns: dict[Any, np.ndarray]) -> None:
+        for symbol, support in zip(self.data, self.supports, strict=True):
+            outside = support.subs(at).outside(columns[symbol])
+            if outside.any():
+                i = int(np.argmax(outside))
+                raise DataError(f"observation {i} of {symbol} is {columns[symbol][i]:.6g}: outside its support.")
 
     def _columns(self, data: Any) -> list[np.ndarray]:
         array = as_entries(np.asarray([] if data is None else data), name="data")
@@ -320,6 +374,20 @@ def _expression(value: Any) -> Any:
     if isinstance(value, str) or not isinstance(value, (sp.Expr, int, float)):
         raise LayoutError(f"a density is a SymPy expression; got {value!r}. Text is never evaluated.")
     return sp.sympify(value)
+
+
+def _parameter_symbols(free: set[Any], parameters: Any) -> tuple[Any, ...]:
+    """Those asked for, which the density must mention; all free symbols by name otherwise."""
+    if parameters is None:
+        return tuple(sorted(free, key=lambda s: s.name))
+    chosen = tuple(parameters) if isinstance(parameters, Iterable) else (parameters,)
+    if not all(isinstance(symbol, sp.Symbol) for symbol in chosen):
+        raise LayoutError(f"parameters must be SymPy symbols; got {parameters!r}.")
+    if absent := [symbol for symbol in chosen if symbol not in free]:
+        similar = [s for s in free if str(s) == str(absent[0])]
+        hint = " (a symbol of that name with other assumptions is there)" if similar else ""
+        raise LayoutError(f"the density does not mention {absent[0]}{hint}; it has {', '.join(sorted(map(str, free)))}.")
+    return chosen
 
 
 def _log(density: Any) -> Any:

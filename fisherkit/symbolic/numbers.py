@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mpmath
 import numpy as np
 import sympy as sp
 
 from .. import quadrature
-from ..errors import MethodError, PrecisionError, RegularityError
-from ..quadrature import Density, Moments
-from . import certified, evaluate, regularity
+from ..errors import DataError, MethodError, PrecisionError, RegularityError
+from ..quadrature import Moments
+from . import certified, evaluate, joint, regularity
+from .density import Density, Mixed, mixed
 from .pieces import Piece, Point, magnitude, number, split
-from .support import Support
-
-if TYPE_CHECKING:
-    from .model import Model
 
 MACHINE = 10  # digits up to which float64 is tried first
 
@@ -33,7 +30,7 @@ class Estimate:
     error: float
 
 
-def estimate(model: Model, at: Point, digits: int) -> Estimate:
+def estimate(density: Density, at: Point, digits: int) -> Estimate:
     """E[s s'] at a point, after the regularity conditions, to ``digits`` digits.
 
     Raises
@@ -44,41 +41,75 @@ def estimate(model: Model, at: Point, digits: int) -> Estimate:
         When the digits cannot be reached.
     """
     exact = {symbol: sp.nsimplify(value) if value.is_Float else value for symbol, value in at.items()}
-    found = _machine(model, exact, digits) if digits <= MACHINE or len(model.data) > 1 else None
-    if found is None:
-        found = _precise(model, exact, digits)
-    _check(model, found)
-    return found
+    if (parts := mixed(density, exact)) is not None:
+        return _of_parts(density, parts, exact, digits)
+    each, rest = density.groups
+    found = [_moments(group, exact, digits) for group in each]
+    total = _of_groups(density, each, found, rest, exact, digits) if len(each) > 1 else found[0]
+    _check(density, total)
+    return total
 
 
-def _machine(model: Model, at: Point, digits: int) -> Estimate | None:
+def _moments(density: Density, at: Point, digits: int) -> Estimate:
+    found = _machine(density, at, digits) if digits <= MACHINE or (len(density.data) > 1 and not density.is_finite) else None
+    return found if found is not None else _precise(density, at, digits)
+
+
+def _of_parts(density: Density, parts: Mixed, at: Point, digits: int) -> Estimate:
+    """Point masses and a rest: what the label tells, and what the rest tells where an observation falls into it."""
+    with mpmath.workdps(digits + certified.GUARD):
+        values = evaluate.digits([p.subs(at) for p in parts.probabilities], ())()
+        if not all(0 <= p <= 1 for p in values):
+            shown = ", ".join(mpmath.nstr(p, 6) for p in values)
+            raise DataError(f"the point masses and the rest have probabilities {shown}: the point is outside the domain.")
+        label = evaluate.digits([e.subs(at) for e in parts.information(density.symbols)], ())()
+        product = np.array(label, dtype=object).reshape(2 * (len(density.symbols),))
+        rest = estimate(parts.rest, at, digits)
+        place = [density.symbols.index(symbol) for symbol in parts.rest.symbols]
+        product[np.ix_(place, place)] += values[-1] * rest.product
+    return Estimate(rest.mass, np.zeros(len(place)), product if digits > MACHINE else product.astype(float), rest.error)
+
+
+def _of_groups(density: Density, each: list[Density], found: list[Estimate], rest: Any, at: Point, digits: int) -> Estimate:
+    """Independent groups whose log-densities lack constants: means add, covariances add."""
+    with mpmath.workdps(digits + certified.GUARD):
+        constant, *mean = evaluate.digits([rest.subs(at), *(sp.diff(rest, s).subs(at) for s in density.symbols)], ())()
+        mass, center, covariance = mpmath.exp(constant), np.array(mean, dtype=object), np.zeros(2 * (len(mean),), dtype=object)
+        for group, part in zip(each, found, strict=True):
+            place = [density.symbols.index(symbol) for symbol in group.symbols]
+            own = part.mean / part.mass
+            mass, center[place] = mass * part.mass, center[place] + own
+            covariance[np.ix_(place, place)] += part.product / part.mass - np.outer(own, own)
+        product = covariance + np.outer(center, center)
+    error = sum(part.error for part in found)
+    return Estimate(mass, center, product if digits > MACHINE else product.astype(float), error)
+
+
+def _machine(density: Density, at: Point, digits: int) -> Estimate | None:
     """By float64; None where that does not reach the digits and more can be had."""
-    finite = all(support.values is not None for support in model.supports)
     with np.errstate(all="ignore"):  # a density that is none at this point is told by its mass
-        if finite or len(model.data) > 1:
-            functions = evaluate.arrays([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
-            moments, error = (_enumerated if finite else _joint)(functions, model.supports, at)
+        if density.is_finite or len(density.data) > 1:
+            moments, error = joint.moments(density, at)
             if error > 10.0**-digits:
                 raise PrecisionError(f"the quadrature of E[s s'] reaches a relative error of {error:.1g} only.")
-        elif model.log_density.has(sp.Sum):
+        elif density.log_density.has(sp.Sum):
             return None  # term by term in each term: only the precise rules are sparing enough
         else:
             try:
-                moments, error = _univariate(model, at)
+                moments, error = _univariate(density, at)
             except (RegularityError, OverflowError, ZeroDivisionError):  # of the rule: the precise one decides
                 return None
-    if error > 10.0**-digits:
-        return None
-    return Estimate(moments.mass, moments.mean, (moments.product + moments.product.T) / 2, max(error, 2.0**-52))
+        product = (moments.product + moments.product.T) / 2
+    return None if error > 10.0**-digits else Estimate(moments.mass, moments.mean, product, max(error, 2.0**-52))
 
 
-def _univariate(model: Model, at: Point) -> tuple[Moments, float]:
+def _univariate(model: Density, at: Point) -> tuple[Moments, float]:
     (x,), (support,), p = model.data, model.supports, len(model.symbols)
     ends = support.at(at)
     if support.discrete:
         regularity.check_sum(model, at, partial(sum_functions, model, at))
         log, score = _functions(model.log_density, model.scores, x, at)
-        return quadrature.summation(Density(log, score, p, ends, (_mode(log, ends),)))
+        return quadrature.summation(quadrature.Density(log, score, p, ends, (_mode(log, ends),)))
     pieces = split(model.log_density, x, support, at)
     parts = [(piece, all_sides) for piece, all_sides in precise_sides(model, at, pieces, 15)]
     regularity.check(model, at, parts)
@@ -92,7 +123,7 @@ def _univariate(model: Model, at: Point) -> tuple[Moments, float]:
     return total, error
 
 
-def mass(model: Model, at: Point) -> float:
+def mass(model: Density, at: Point) -> float:
     """The mass of a univariate continuous density at a point, roughly and quickly; nan where it is not real somewhere."""
     (x,), (support,), total = model.data, model.supports, 0.0
     with np.errstate(all="ignore"):
@@ -104,9 +135,9 @@ def mass(model: Model, at: Point) -> float:
     return total
 
 
-def _density(log_density: Any, scores: list[Any], x: Any, ends: tuple[float, float], at: Point, p: int) -> Density:
+def _density(log_density: Any, scores: list[Any], x: Any, ends: tuple[float, float], at: Point, p: int) -> quadrature.Density:
     log, score = _functions(log_density, scores, x, at)
-    return Density(log, score, p, ends, (quadrature.find_center(log, ends),))
+    return quadrature.Density(log, score, p, ends, (quadrature.find_center(log, ends),))
 
 
 def _functions(log_density: Any, scores: list[Any], x: Any, at: Point) -> tuple[Any, Any]:
@@ -138,43 +169,10 @@ def _mode(log: Any, ends: tuple[float, float], reach: int = 60) -> float:
     return float(grid[best])
 
 
-def _enumerated(functions: Any, supports: tuple[Support, ...], at: Point) -> tuple[Moments, float]:
-    values = [[float(sp.sympify(v).subs(at)) for v in support.values or ()] for support in supports]
-    grid = [axis.ravel() for axis in np.meshgrid(*values)]
-    log, *scores = functions(*grid)
-    mass, s = np.exp(log), np.stack(scores, axis=1)
-    s = np.where(mass[:, None] > 0, s, 0.0)
-    return Moments(float(mass.sum()), mass @ s, (s * mass[:, None]).T @ s, np.zeros(s.shape[1])), 1e-15
-
-
-def _joint(functions: Any, supports: tuple[Support, ...], at: Point) -> tuple[Moments, float]:
-    """Two or three real variables, by adaptive cubature of everything at once."""
-    from scipy.integrate import cubature
-
-    if len(supports) > 3 or any(support.discrete for support in supports):
-        raise PrecisionError(
-            "joint densities are integrated over up to three real variables, or enumerated over finite ones. Multiply "
-            "independent parts as separate models and add their informations."
-        )
-
-    def integrand(x: np.ndarray) -> np.ndarray:
-        log, *scores = functions(*x.T)
-        s = np.stack(scores, axis=1)
-        parts = np.concatenate([np.ones((len(s), 1)), s, (s[:, :, None] * s[:, None, :]).reshape(len(s), -1)], axis=1)
-        return np.asarray(np.nan_to_num(np.exp(log)[:, None] * parts, nan=0.0, posinf=0.0, neginf=0.0))
-
-    low, high = zip(*(support.at(at) for support in supports), strict=True)
-    found = cubature(integrand, low, high, rtol=1e-8, atol=1e-10, max_subdivisions=4000)
-    p = round((np.sqrt(4 * len(found.estimate) - 3) - 1) / 2)
-    product = found.estimate[1 + p :].reshape(p, p)
-    error = float(np.max(found.error) / max(np.diagonal(product).min(), 1e-300))
-    return Moments(float(found.estimate[0]), found.estimate[1 : 1 + p], product, np.zeros(p)), error + 1e-8
-
-
 # -- more digits
 
 
-def _precise(model: Model, at: Point, digits: int) -> Estimate:
+def _precise(model: Density, at: Point, digits: int) -> Estimate:
     p = len(model.symbols)
     with mpmath.workdps(digits + certified.GUARD):
         if all(support.values is not None for support in model.supports):
@@ -193,13 +191,12 @@ def _precise(model: Model, at: Point, digits: int) -> Estimate:
             parts = precise_sides(model, at, pieces, digits)
             regularity.check(model, at, parts)
             total, error = certified.integrate([side for _, sides in parts for side in sides], p, digits)
-        certified.refuse_mass(total.mass, error)
         certified.refuse_imprecise(error, digits)
         product = np.array([[total.entry(i, j) for j in range(p)] for i in range(p)], dtype=object)
-        return Estimate(total.mass, np.array([float(v) for v in total.mean]), product, float(error))
+        return Estimate(total.mass, np.array(total.mean, dtype=object), product, float(error))
 
 
-def precise_sides(model: Model, at: Point, pieces: list[Piece], digits: int) -> list[tuple[Piece, list[certified.Side]]]:
+def precise_sides(model: Density, at: Point, pieces: list[Piece], digits: int) -> list[tuple[Piece, list[certified.Side]]]:
     """Each piece with its halves, as functions of the distance from their ends."""
     (x,) = model.data
     out = []
@@ -229,12 +226,12 @@ def _fall_off(log: Any, start: Any, sign: int) -> float:
     return float(distances[top + np.argmax(fallen)]) if fallen.any() else abs(c) or 1.0
 
 
-def sum_functions(model: Model, at: Point, digits: int) -> certified.Function:
+def sum_functions(model: Density, at: Point, digits: int) -> certified.Function:
     with mpmath.workdps(digits + 2 * certified.GUARD):
         return evaluate.digits([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
 
 
-def _precise_finite(model: Model, at: Point, digits: int) -> tuple[certified.Total, Any]:
+def _precise_finite(model: Density, at: Point, digits: int) -> tuple[certified.Total, Any]:
     functions = evaluate.digits([e.subs(at) for e in (model.log_density, *model.scores)], model.data)
     outcomes: list[tuple[Any, ...]] = [()]
     for support in model.supports:
@@ -248,14 +245,16 @@ def _precise_finite(model: Model, at: Point, digits: int) -> tuple[certified.Tot
 # -- what every estimate must satisfy
 
 
-def _check(model: Model, found: Estimate) -> None:
+def _check(model: Density, found: Estimate) -> None:
+    if found.product.dtype == object:
+        certified.refuse_mass(found.mass, found.error)
     if not abs(found.mass - 1) < max(1e-7, 10 * found.error):
         raise RegularityError(
             f"the density has mass {float(found.mass):.8g} over its support at this point, not 1.", condition="not_normalised"
         )
     size = np.sqrt(np.maximum(np.array([float(v) for v in np.diagonal(found.product)]), 1e-300))
-    z = np.abs(found.mean) / size
-    if float(z.max()) > max(1e-6, 100 * found.error):
+    z = np.abs(found.mean.astype(float)) / size
+    if float(z.max(initial=0.0)) > max(1e-6, 100 * found.error):
         symbol = model.symbols[int(z.argmax())]
         raise RegularityError(
             f"the mean score in {symbol} is {float(z.max()):.2g} standard deviations, not 0: the mass changes with {symbol}. "

@@ -23,10 +23,10 @@ from . import certified
 from .pieces import Piece, Point, number
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .density import Density
 
 
-def check(model: Model, at: Point, parts: list[tuple[Piece, list[certified.Side]]]) -> None:
+def check(model: Density, at: Point, parts: list[tuple[Piece, list[certified.Side]]]) -> None:
     """Refuse a univariate continuous density without Fisher information at the point."""
     (support,) = model.supports
     outer = (support.low, support.high)
@@ -44,7 +44,7 @@ def check(model: Model, at: Point, parts: list[tuple[Piece, list[certified.Side]
             _check_finite(model, squares, end)
 
 
-def check_sum(model: Model, at: Point, functions: Callable[[int], certified.Function]) -> None:
+def check_sum(model: Density, at: Point, functions: Callable[[int], certified.Function]) -> None:
     """The same for a sum: ends that move, and tails."""
     (support,) = model.supports
     for end, sign in ((support.high, 1), (support.low, -1)):
@@ -63,7 +63,7 @@ def _outwards(functions: certified.Function, sign: int) -> certified.Function:
     return lambda d: functions(sign * d)
 
 
-def check_declared(model: Model) -> None:
+def check_declared(model: Density) -> None:
     """What needs no point: integer parameters, and ends of joint supports that move."""
     for symbol in model.symbols:
         moves = any(symbol in support.free_symbols for support in model.supports)
@@ -85,7 +85,7 @@ def _check_sign(piece: Piece, x: Any, at: Point) -> None:
         raise RegularityError(f"the density is negative at {x} = {float(piece.inside):.4g}.", condition="not_normalised")
 
 
-def _check_jumps(model: Model, at: Point, pieces: list[Piece], outer: tuple[Any, Any]) -> None:
+def _check_jumps(model: Density, at: Point, pieces: list[Piece], outer: tuple[Any, Any]) -> None:
     """Refuse a density that jumps at a point inside the support that moves with a parameter."""
     (x,) = model.data
     for left, right in zip(pieces, [*pieces[1:], None], strict=True):
@@ -108,7 +108,7 @@ def _value(piece: Piece, x: Any, end: Any, at: Point) -> Any:
         return mpmath.exp(number(piece.log_density.subs(at).subs(x, edge + inward * sp.Rational(1, 10**40)), {}))
 
 
-def _moving(model: Model, end: Any) -> list[Any]:
+def _moving(model: Density, end: Any) -> list[Any]:
     return [symbol for symbol in model.symbols if symbol in sp.sympify(end).free_symbols]
 
 
@@ -117,7 +117,7 @@ def _nearer(piece: Piece, end: Any, at: Point) -> Any:
     return min((e for e in (piece.low, piece.high) if not sp.sympify(e).is_infinite), key=lambda e: abs(number(e - end, at)))
 
 
-def _check_finite(model: Model, squares: list[Any], end: Any) -> None:
+def _check_finite(model: Density, squares: list[Any], end: Any) -> None:
     for symbol, exponent in zip(model.symbols, squares, strict=True):
         if exponent <= -1 + certified.EXPONENT:
             where = "in its tail" if end is None else f"beside {end}"

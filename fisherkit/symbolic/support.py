@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
 from ..errors import LayoutError
@@ -31,6 +32,16 @@ class Support:
         """With values for symbols."""
         low, high = (end if end is None else sp.sympify(end).subs(values) for end in (self.low, self.high))
         return replace(self, low=low, high=high)
+
+    def outside(self, column: np.ndarray) -> np.ndarray:
+        """Which numbers are impossible; none where the ends are not numbers."""
+        if self.values is not None:
+            inside = np.isin(column, [float(v) for v in self.values if v.is_number])
+            return ~inside if all(v.is_number for v in self.values) else np.zeros(len(column), dtype=bool)
+        impossible = (column != np.round(column)) if self.discrete else np.zeros(len(column), dtype=bool)
+        if self.low.is_number and self.high.is_number:
+            impossible |= (column < float(self.low)) | (column > float(self.high))
+        return np.asarray(impossible)
 
     def at(self, point: dict[Any, Any]) -> tuple[float, float]:
         """The ends as machine numbers."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import sympy
+import sympy.stats
 
 import fisherkit as fk
 from tests.cases import IDS, ROWS, Case
@@ -24,3 +26,18 @@ def test_ten_times_one_is_the_total_of_ten(case: Case, track: str) -> None:
     for ten in (10 * one, one.total(10), sum([one] * 10)):
         fk.checks.check_total(ten, one)
         assert ten.n == 10
+
+
+def test_n_independent_observations_carry_n_times_one_symbol_for_symbol() -> None:
+    n, lam = sympy.Symbol("n", positive=True, integer=True), sympy.Symbol("lam", positive=True)
+    one = fk.symbolic.as_model(sympy.stats.Poisson("X", lam))
+    assert fk.expected_information(one.iid(n)).dense() == n * fk.expected_information(one).dense()
+    assert fk.expected_information(one * one).dense() == 2 * fk.expected_information(one).dense()
+
+
+def test_a_product_written_out_and_a_product_of_models_agree() -> None:
+    x, y, m = sympy.symbols("x y m", real=True)
+    f = 1 / (sympy.pi * (1 + (x - m) ** 2))
+    one = fk.symbolic.Model(f, data=x, parameters=(m,), support=(-sympy.oo, sympy.oo))
+    both = fk.symbolic.Model(f * f.subs(x, y), data=(x, y), parameters=(m,), support=((-sympy.oo, sympy.oo),) * 2)
+    assert fk.expected_information(one * one).dense() == fk.expected_information(both).dense()

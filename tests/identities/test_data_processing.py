@@ -1,6 +1,11 @@
 """A statistic never carries more information than the data; a sufficient one carries as much."""
 
+from itertools import pairwise
+
 import numpy as np
+import pytest
+import sympy as sp
+import sympy.stats
 from scipy import stats
 
 import fisherkit as fk
@@ -36,3 +41,27 @@ def test_data_that_do_not_depend_on_the_parameter_carry_none() -> None:
     )
     F = fk.expected_information(flat, {"a": 1.0})
     assert float(F) == 0
+
+
+m = sp.Symbol("m", real=True)
+s = sp.Symbol("s", positive=True)
+AT = {"m": 0.4, "s": 1.3}
+
+
+@pytest.mark.parametrize("family", [sympy.stats.Normal, sympy.stats.Logistic])
+def test_coarser_data_tell_less_at_every_step(family) -> None:
+    """The whole, censored on one side, on both, in four bins, in three: each difference is positive semidefinite."""
+    model = fk.symbolic.as_model(family("X", m, s))
+    chain = [model, model.censored(high=2), model.censored(-1, 2), model.binned([-1, 0.5, 2]), model.binned([-1, 2])]
+    matrices = [fk.expected_information(one, AT, method=fk.Quadrature(digits=8)).dense() for one in chain]
+    for more, less in pairwise(matrices):
+        assert np.linalg.eigvalsh(more - less).min() > -1e-9
+        assert np.trace(more - less) > 1e-3
+
+
+def test_a_sufficient_fold_loses_nothing_and_another_does() -> None:
+    model = fk.symbolic.as_model(sympy.stats.Normal("X", 0, s))
+    square = model.pushforward(model.data[0] ** 2, sp.Symbol("y", positive=True))
+    assert fk.expected_information(square).dense() == fk.expected_information(model).dense()
+    sign = model.binned([0.5])
+    assert float(fk.expected_information(sign, {"s": 1.3})) < float(fk.expected_information(model, {"s": 1.3})) / 5
