@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -35,14 +35,11 @@ from .pieces import KINKED, Point, kinks, magnitude
 from .support import Support
 from .tidy import tidy
 
-if TYPE_CHECKING:
-    from .model import Model
-
 DEADLINE = 10.0  # seconds for each tier
 AGREE = 1e-6
 
 
-def expectation(model: Model, function: Any, at: Point | None) -> np.ndarray:
+def expectation(model: Density, function: Any, at: Point | None) -> np.ndarray:
     """E of a callable or of expressions, in symbols or at a point."""
     if at is None:
         if callable(function):
@@ -61,26 +58,23 @@ def expectation(model: Model, function: Any, at: Point | None) -> np.ndarray:
     return moments(view(model, at), own, function).mean
 
 
-def known(model: Model, values: Mapping[str, Any]) -> Model:
+def known(model: Density, values: Mapping[str, Any]) -> Density:
     """The same law with values for its parameters: none is left."""
     at = {symbol: sp.sympify(values[str(symbol)]) for symbol in model.symbols}
-    fixed = object.__new__(type(model))
-    fixed.parameters = model.parameters
-    Density.__init__(fixed, model.log_density.subs(at), model.data, tuple(support.subs(at) for support in model.supports), ())
-    return fixed
+    return Density(model.log_density.subs(at), model.data, tuple(support.subs(at) for support in model.supports), ())
 
 
-def nodes(model: Model, at: Point, count: int) -> tuple[np.ndarray, np.ndarray]:
+def nodes(model: Density, at: Point, count: int) -> tuple[np.ndarray, np.ndarray]:
     return gauss(view(model, at), np.array([float(at[symbol]) for symbol in model.symbols]), count)
 
 
-def outcomes(model: Model) -> list[np.ndarray]:
+def outcomes(model: Density) -> list[np.ndarray]:
     """Every outcome of finite supports, one column for each data symbol."""
     grids = np.meshgrid(*([float(v) for v in support.values or ()] for support in model.supports))
     return [axis.ravel() for axis in grids]
 
 
-def closed(model: Model, functions: Sequence[Any]) -> list[Any] | None:
+def closed(model: Density, functions: Sequence[Any]) -> list[Any] | None:
     """E of each function of the data, or None where no tier answers and agrees with the integral."""
     if all(support.values is not None for support in model.supports):
         return _enumerated(model, functions)
@@ -92,7 +86,7 @@ def closed(model: Model, functions: Sequence[Any]) -> list[Any] | None:
     return None
 
 
-def _enumerated(model: Model, functions: Sequence[Any]) -> list[Any]:
+def _enumerated(model: Density, functions: Sequence[Any]) -> list[Any]:
     totals = [sp.S.Zero] * len(functions)
     for values in product(*(support.values or () for support in model.supports)):
         outcome = dict(zip(model.data, values, strict=True))
@@ -104,7 +98,7 @@ def _enumerated(model: Model, functions: Sequence[Any]) -> list[Any]:
 # -- moments of an exponential family
 
 
-def _moments(model: Model, functions: Sequence[Any]) -> list[Any] | None:
+def _moments(model: Density, functions: Sequence[Any]) -> list[Any] | None:
     family = _full(model)
     if family is None:
         return None
@@ -137,11 +131,11 @@ def _moments(model: Model, functions: Sequence[Any]) -> list[Any] | None:
     return out
 
 
-def _full(model: Model) -> ExponentialFamily | None:
+def _full(model: Density) -> ExponentialFamily | None:
     """The exponential family with as many statistics as parameters, on a support that stays."""
-    if any(support.free_symbols & set(model.symbols) for support in model.supports):
+    if not model.symbols or any(support.free_symbols & set(model.symbols) for support in model.supports):
         return None
-    family = exponential_family.find(model)
+    family = exponential_family.find(model)  # type: ignore[arg-type]  # it reads what a density has
     return family if len(family.natural) == len(model.symbols) and sp.simplify(family.jacobian.det()) != 0 else None
 
 
@@ -169,7 +163,7 @@ def _combination(target: tuple[Any, ...], vectors: list[tuple[Any, ...]]) -> tup
 # -- SymPy's integrals
 
 
-def _integrated(model: Model, functions: Sequence[Any]) -> list[Any] | None:
+def _integrated(model: Density, functions: Sequence[Any]) -> list[Any] | None:
     if len(model.data) > 1 or model.log_density.has(*KINKED, sp.Sum):
         return None
     (x,), (support,) = model.data, model.supports
@@ -196,7 +190,7 @@ def integrals(integrands: Sequence[Any], x: Any, support: Support) -> list[Any] 
 # -- likelihood ratios of test points
 
 
-def overlap(model: Model, s: Point, t: Point) -> Any | None:
+def overlap(model: Density, s: Point, t: Point) -> Any | None:
     """E[f_s f_t / f^2] for two test points, with the condition under which it is finite; None where no form was found."""
     if all(support.values is not None for support in model.supports):
         ratios = [sp.exp(model.log_density.subs(at, simultaneous=True) - model.log_density) for at in (s, t)]
@@ -209,7 +203,7 @@ def overlap(model: Model, s: Point, t: Point) -> Any | None:
     return None
 
 
-def _overlaps(model: Model, s: Point, t: Point, found: Any) -> bool:
+def _overlaps(model: Density, s: Point, t: Point, found: Any) -> bool:
     """The formula against the integral, at a point where both can be had."""
     if len(model.data) > 1:
         return True
@@ -226,7 +220,7 @@ def _overlaps(model: Model, s: Point, t: Point, found: Any) -> bool:
     return False
 
 
-def _shifted(model: Model, s: Point, t: Point) -> Any | None:
+def _shifted(model: Density, s: Point, t: Point) -> Any | None:
     if (family := _full(model)) is None:
         return None
     moved = [sp.expand(e.subs(s, simultaneous=True) + e.subs(t, simultaneous=True) - e) for e in family.natural]
@@ -257,14 +251,14 @@ def _exponential(log: Any) -> Any:
     return value if (short := tidy(value)).has(sp.I) else short
 
 
-def _trials(model: Model, symbols: set[Any]) -> Iterator[Point]:
+def _trials(model: Density, symbols: set[Any]) -> Iterator[Point]:
     """Trial points, with small values too for the symbols that are steps from the model's own."""
     for at in trial_points(sorted(symbols, key=str)):
         yield {q: v if q in model.free else v / 20 for q, v in at.items()}
         yield at
 
 
-def _somewhere_positive(values: Sequence[Any], model: Model) -> bool:
+def _somewhere_positive(values: Sequence[Any], model: Density) -> bool:
     """Whether all are positive at one of the trial points: a wrong root never is."""
     for at in _trials(model, set().union(*(value.free_symbols for value in values))):
         numbers = [complex(value.subs(at).evalf()) for value in values]
@@ -281,7 +275,7 @@ def _positive(value: Any) -> list[Any]:
     return [base > 0 for base in under if not base.is_positive] or [value > 0]
 
 
-def _overlap_integrated(model: Model, s: Point, t: Point) -> Any | None:
+def _overlap_integrated(model: Density, s: Point, t: Point) -> Any | None:
     if len(model.data) > 1 or model.log_density.has(*KINKED, sp.Sum):
         return None
     (x,), (support,) = model.data, model.supports
@@ -304,7 +298,7 @@ def _outside(inner: Support, outer: Support) -> bool:
 # -- the check
 
 
-def _agrees(model: Model, functions: Sequence[Any], found: Sequence[Any]) -> bool:
+def _agrees(model: Density, functions: Sequence[Any], found: Sequence[Any]) -> bool:
     """Every expectation against its integral, at the first point where both can be had."""
     if len(model.data) > 1:
         return True  # an identity of exponential families; nothing cheaper is at hand
@@ -321,7 +315,7 @@ def _agrees(model: Model, functions: Sequence[Any], found: Sequence[Any]) -> boo
     return False
 
 
-def view(model: Model, at: Point) -> View:
+def view(model: Density, at: Point) -> View:
     """A univariate model as functions of arrays of data and of its parameters; other symbols take their values."""
     if len(model.data) > 1:
         raise MethodError(
