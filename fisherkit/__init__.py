@@ -28,6 +28,8 @@ _PUBLIC = {
     "sampled": None,
     "networks": None,
     "bounds": None,
+    "geometry": None,
+    "forecast": None,
     "applications": None,
     "plots": None,
     "checks": None,

@@ -26,7 +26,7 @@ LAYERS = (
     "cli",
     "fisherkit",  # the table of public names, as users import it
     "plots",
-    "applications bounds checks design estimation geometry",  # uses: take an information
+    "applications bounds checks design estimation forecast geometry",  # uses: take an information
     "networks sampled symbolic verbs",  # sources: give one
     "model",
     "information",
@@ -57,22 +57,25 @@ LOADS = {
 #: The public names. A change here is a change that users see: it needs a line in docs/changelog.md.
 PUBLIC = {
     "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications bounds checks
-        cramer_rao_bound empirical_information errors expected_information load networks observed_information plots sampled
-        score symbolic""",
+        cramer_rao_bound empirical_information errors expected_information forecast geometry load networks
+        observed_information plots sampled score symbolic""",
     "fisherkit.symbolic": "ExponentialFamily Model as_model exponential_family lambdify latex",
     "fisherkit.sampled": "Family Model as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
     "fisherkit.bounds": "Bound cramer_rao_bound",
     "fisherkit.applications": "EWC",
-    "fisherkit.plots": "ellipse",
+    "fisherkit.geometry": """Distance Geodesic christoffel covariance_distance distance geodesic jeffreys_prior
+        kullback_leibler natural_gradient scalar_curvature sectional_curvature""",
+    "fisherkit.forecast": "figure_of_merit fixed_parameter_bias gaussian_prior",
+    "fisherkit.plots": "bound_vs_n ellipse heatmap score_and_curvature spectrum standard_errors triangle",
     "fisherkit.checks": """check_additivity check_batch_size check_divergence check_information check_labels check_model
         check_reparametrization check_scores check_total""",
     "fisherkit.errors": """DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
         SingularInformationError StorageError""",
-    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse kind logdet
+    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse join kind logdet
         marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename reparametrize save solve
-        standard_errors structure total trace""",
+        standard_errors structure total trace with_prior""",
 }
 
 #: What an installation brings. Half of the users need no PyTorch; nobody needs torchvision.
