@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ def names(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> 
 
     import fisherkit as fk
 
+    if "matplotlib.pyplot" in sys.modules:  # each example starts with an empty figure
+        sys.modules["matplotlib.pyplot"].close("all")
     doctest_namespace.update(fk=fk, np=np, scipy=scipy, sympy=sympy)
     if find_spec("torch"):
         import torch

@@ -10,9 +10,13 @@ project = "fisherkit"
 author = copyright = "The fisherkit developers"
 version = release = fisherkit.__version__
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "matplotlib.sphinxext.plot_directive"]
 exclude_patterns = ["_build"]
 default_role = "py:obj"
+
+plot_include_source = True
+plot_html_show_source_link = plot_html_show_formats = False
+plot_formats = [("png", 110)]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 2

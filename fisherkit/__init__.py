@@ -35,6 +35,8 @@ _PUBLIC = {
     "bounds": None,
     "estimation": None,
     "design": None,
+    "geometry": None,
+    "forecast": None,
     "applications": None,
     "plots": None,
     "checks": None,

@@ -12,9 +12,11 @@ import numpy as np
 from . import jacobians, methods, storage
 from .arrays import (
     Array,
+    alike,
     as_entries,
     as_float64,
     check_budget,
+    eye,
     family,
     is_expression,
     is_numeric,
@@ -219,7 +221,8 @@ class FisherInformation:
         ):
             raise LayoutError(
                 f"F + G needs equal parameters; F has {self.parameters}, G has {other.parameters}. "
-                "Rename with G.rename(old='new') or drop one with F.fix(...) or F.marginalize(...)."
+                "Rename with G.rename(old='new'), join all of them with F.join(G), or drop one with F.fix(...) or "
+                "F.marginalize(...)."
             )
         other = other._map(lambda s: s.select(self.parameters.names))
         errors = sum_errors(self._structure, self._errors, other._structure, other._errors)
@@ -326,6 +329,62 @@ class FisherInformation:
 
     def __iter__(self) -> Any:  # without it, Python would try F[0], F[1], ...
         raise TypeError("a FisherInformation is not iterable; F.parameters.names are its names.")
+
+    def join(self, *others: FisherInformation) -> FisherInformation:
+        """The sum over the parameters of all: an experiment tells nothing of a parameter that it does not name.
+
+        Matched by name; new parameters follow in the order in which they come. Dense where parameters differ.
+
+        Examples
+        --------
+        >>> F = fk.FisherInformation([[4.0]], parameters=("H0",))
+        >>> G = fk.FisherInformation([[1.0, 1.0], [1.0, 2.0]], parameters=("H0", "w"))
+        >>> F.join(G)["H0", "w"].dense()
+        array([[5., 1.],
+               [1., 2.]])
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        for one in (self, *others):
+            if not isinstance(one, FisherInformation):
+                raise LayoutError(f"F.join(G) takes informations; got {type(one).__name__}. A prior is F.with_prior(name=width).")
+            for name, shape in zip(one.parameters.names, one.parameters.shapes, strict=True):
+                if shapes.setdefault(name, shape) != shape:
+                    raise LayoutError(f"F.join(G) needs one shape per name; {name} has {shapes[name]} and {shape}.")
+        whole = Parameters.of(shapes)
+        first, *rest = [one._among(whole) for one in (self, *others)]
+        return sum(rest, start=first)
+
+    def _among(self, whole: Parameters) -> FisherInformation:
+        """Over more parameters, with zeros for those that it tells nothing of."""
+        if set(whole.names) == set(self.parameters.names):
+            return self._map(lambda s: s.select(whole.names))
+        check_budget(whole.size**2, what=f"the dense {whole.size} x {whole.size} sum", cheaper="Join fewer parameters.")
+        rows = eye(whole.size, self._entries)[whole.positions(self.parameters.names)]
+        return self._map(lambda s: congruence(s, rows, whole))
+
+    def with_prior(self, widths: Mapping[Any, Any] | None = None, /, **named: Any) -> FisherInformation:
+        """With independent Gaussian priors of these standard deviations: ``F.with_prior(H0=1.4)``.
+
+        A name of a tensor means a prior on each of its entries. A prior counts for no observations: ``n`` stays. Correlated
+        priors are `forecast.gaussian_prior`, added by `join`.
+
+        Raises
+        ------
+        DataError
+            When a width is not positive and finite.
+        """
+        given = {str(name): width for name, width in {**(widths or {}), **named}.items()}
+        self.parameters.known(given)
+        like, leaves = self._entries, {}
+        for name, shape in zip(self.parameters.names, self.parameters.shapes, strict=True):
+            width = as_entries([given.get(name, 1)], name=f"the prior width of {name}")[0]
+            if (not is_expression(width) or width.is_number) and not width > 0:
+                raise DataError(f"the prior width of {name} must be positive; got {given[name]!r}.")
+            precision = float(name in given) / width**2 if not is_expression(width) else int(name in given) / width**2
+            leaves[name] = alike(np.full(shape, precision), like)
+        prior = FisherInformation(leaves, n=0, kind=self.kind.split("+")[0])
+        kind = self.kind if "prior" in self.kind.split("+") else f"{self.kind}+prior"
+        return (self + prior)._with(kind=kind, method=self.method, point=self.point)
 
     def rename(self, **names: str) -> FisherInformation:
         """The same entries under other names: ``F.rename(tau="sigma")``."""

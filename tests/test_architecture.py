@@ -26,7 +26,7 @@ LAYERS = (
     "cli",
     "fisherkit",  # the table of public names, as users import it
     "plots",
-    "applications bounds checks design estimation geometry",  # uses: take an information
+    "applications bounds checks design estimation forecast geometry",  # uses: take an information
     "networks sampled symbolic verbs",  # sources: give one
     "model",
     "information",
@@ -59,8 +59,8 @@ LOADS = {
 PUBLIC = {
     "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications
         bhattacharyya_bound bounds chapman_robbins_bound checks constrained_bound cramer_rao_bound design empirical_information
-        errors estimation expected_information load misspecified_bound networks observed_information plots sampled score symbolic
-        van_trees_bound""",
+        errors estimation expected_information forecast geometry load misspecified_bound networks observed_information plots
+        sampled score symbolic van_trees_bound""",
     "fisherkit.symbolic": "ExponentialFamily Independent Model as_location_family as_model parse_expression parse_model",
     "fisherkit.sampled": "Family Model as_location_family as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
@@ -72,16 +72,19 @@ PUBLIC = {
     "fisherkit.design": """Design NextObservation a_criterion a_gradient c_criterion c_gradient d_criterion d_gradient e_criterion
         e_gradient evaluate exact i_criterion i_gradient next_observation optimal t_criterion t_gradient""",
     "fisherkit.applications": "EWC",
-    "fisherkit.plots": "ellipse",
+    "fisherkit.geometry": """Distance Geodesic christoffel covariance_distance distance geodesic jeffreys_prior
+        kullback_leibler natural_gradient scalar_curvature sectional_curvature""",
+    "fisherkit.forecast": "figure_of_merit fixed_parameter_bias gaussian_prior",
+    "fisherkit.plots": "bound_vs_n ellipse heatmap score_and_curvature spectrum standard_errors triangle",
     "fisherkit.checks": """check_additivity check_batch_size check_divergence check_information check_labels check_model
         check_reparametrization check_scores check_total""",
     "fisherkit.errors": """ConvergenceError
         DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
         SingularInformationError StorageError TextError""",
-    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse kind
+    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse join kind
         lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename
-        reparametrize save solve standard_errors structure total trace""",
+        reparametrize save solve standard_errors structure total trace with_prior""",
 }
 
 #: What an installation brings. Half of the users need no PyTorch; nobody needs torchvision.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError, LayoutError
 from ..information import FisherInformation
-from ..optional import require
+from .axes import LEVELS, axes_or_current, matrix_of, pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,8 @@ def ellipse(
     second: str,
     *,
     center: Mapping[str, float] | None = None,
-    levels: Sequence[float] = (0.683, 0.954),
+    levels: Sequence[float] = LEVELS,
+    filled: bool = False,
     ax: Axes | None = None,
     **style: Any,
 ) -> Axes:
@@ -38,6 +39,8 @@ def ellipse(
     levels : sequence of probabilities
         What each ellipse holds. In two dimensions the ellipse of one standard error holds only 39 %; these are scaled
         to hold what they say.
+    filled : bool
+        Shade what the ellipses enclose.
     ax : matplotlib Axes, optional
         The current ones by default.
     **style
@@ -53,16 +56,19 @@ def ellipse(
     >>> fk.plots.ellipse(F, "mu", "sigma").get_xlabel()
     'mu'
     """
-    plt = require("matplotlib.pyplot", extra="plot", what="fisherkit.plots")
+    pyplot()
     if first == second:
         raise LayoutError(f"an ellipse needs two different parameters; got {first!r} twice.")
     if not all(0 < level < 1 for level in levels):
         raise DataError(f"levels must be probabilities between 0 and 1; got {tuple(levels)}.")
-    middle = _center(information, (first, second), center)
-    axes: Axes = ax or plt.gca()
+    matrix_of(information)
+    middle = center_of(information, (first, second), center)
+    axes = axes_or_current(ax)
     for path, level in zip(outlines(information, first, second, levels), levels, strict=True):
         given: dict[str, Any] = {"color": "C0", "alpha": 1 - 0.5 * level, "label": f"{level:.1%}", **style}
         axes.plot(middle[0] + path[0], middle[1] + path[1], **given)
+        if filled:
+            axes.fill(middle[0] + path[0], middle[1] + path[1], color=given["color"], alpha=0.15, linewidth=0)
     axes.plot(*middle, marker="+", color=style.get("color", "C0"))
     axes.set(xlabel=first, ylabel=second)
     return axes
@@ -85,8 +91,9 @@ def _marginal(information: FisherInformation, first: str, second: str) -> Fisher
     return pair
 
 
-def _center(information: FisherInformation, names: tuple[str, str], center: Mapping[str, float] | None) -> tuple[float, float]:
+def center_of(information: FisherInformation, names: tuple[str, ...], center: Mapping[str, float] | None) -> tuple[float, ...]:
+    """Where the estimate stands: as given, else at the point of F, else at the origin."""
     point = center if center is not None else information.point or dict.fromkeys(names, 0.0)
     if missing := [name for name in names if name not in point]:
         raise LayoutError(f"center must name {', '.join(missing)}; it has {', '.join(map(str, point))}.")
-    return float(point[names[0]]), float(point[names[1]])
+    return tuple(float(point[name]) for name in names)

@@ -17,7 +17,7 @@ from ..parameters import Parameters
 from ..provenance import Provenance
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
-from . import rank
+from .rank import refuse_null
 
 if TYPE_CHECKING:
     from .model import Model
@@ -82,7 +82,7 @@ class Independent(model.Model):
         )
         total = self._embedded(matrices)
         if theta is None:
-            rank.refuse_null(total, self.parameters, self.symbols)
+            refuse_null(total, self.parameters, self.symbols)
         return self._stored(total, structure, provenance)
 
     def score(self, theta: Theta, *, data: Any) -> Any:
