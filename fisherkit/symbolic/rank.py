@@ -14,7 +14,6 @@ from ..structures.inversion import invert
 from . import evaluate
 from .domain import trial_points
 
-DRAWS = 6  # values of the known constants: a design of one row has a null direction, several together have none
 ZERO = 1e-9  # of the scaled eigenvalues
 
 
@@ -66,10 +65,10 @@ def _signed(value: Any) -> str:
 
 
 def _points(symbols: list[Any], constants: list[Any]) -> list[dict[Any, Any]]:
-    """One value of the parameters, several of the constants; all others where that one is outside the domain."""
-    shapes = list(trial_points(symbols + constants, more=True))
-    theta = {symbol: shapes[1][symbol] for symbol in symbols}
-    return [{**shape, **theta} for shape in shapes[:DRAWS]] if constants else [shapes[1]]
+    """One value of the parameters, and more values of the constants than parameters: one row of a design has null directions."""
+    theta = list(trial_points(symbols))[1]
+    rows = list(trial_points(constants, scattered=len(symbols) + 8))[8:] if constants else [{}]
+    return [theta | row for row in rows]
 
 
 def _values(function: Callable[..., list[Any]], at: dict[Any, Any], size: int) -> np.ndarray | None:
