@@ -128,7 +128,9 @@ def value_at(expression: Any, numbers: Mapping[Any, Any]) -> Any:
         symbol: number if number.is_Rational and max(abs(number.p), number.q) <= PLAIN else number.evalf(spare)
         for symbol, number in numbers.items()
     }
-    return _differentiated(replace(expression, values), spare).evalf(spare).evalf(digits)
+    undone = expression.atoms(sympy.Derivative, sympy.Subs)  # first: beside a pole they would be multiplied by zero
+    known = {part: _differentiated(replace(part, values), spare) for part in undone}
+    return replace(expression.xreplace(known), values).evalf(spare).evalf(digits)
 
 
 def replace(expression: Any, values: Mapping[Any, Any]) -> Any:
@@ -181,7 +183,7 @@ def _differentiated(value: Any, digits: int) -> Any:
         with mpmath.workdps(digits + 5):
             point = mpmath.mpmathify(subs.point[0].evalf(digits + 5))
             if inner == sympy.zeta(variable):
-                return sympy.Float(mpmath.zeta(point, 1, int(order)), digits + 5)
+                return sympy.Float(mpmath.zeta(point, 1, int(order)), digits + 5) if point != 1 else sympy.nan
             slot = sympy.Dummy()  # a symbol's name would become source
             f = sympy.lambdify(slot, inner.xreplace({variable: slot}), modules="mpmath")
             return sympy.Float(mpmath.diff(f, point, int(order)), digits + 5)

@@ -57,3 +57,12 @@ def test_numbers_become_float64_unless_they_carry_more() -> None:
     assert substitution([entries], {"x": 3})(entries).dtype == np.float64
     precise = substitution([entries], {"x": sp.Float("1.1", 30)})(entries)
     assert abs(precise[0] - sp.Rational(121, 100)) < 1e-28
+
+
+def test_a_pole_beside_a_derivative_is_no_zero() -> None:
+    """zeta'(s)^2 / zeta(s)^2 at s = 1: SymPy multiplies the derivative that it leaves undone by 1/zoo = 0."""
+    z = sp.zeta(X)
+    F = fk.FisherInformation([[sp.diff(z, X, 2) / z - sp.diff(z, X) ** 2 / z**2]], parameters=("x",))
+    with pytest.raises(fk.errors.DataError, match="must be finite"):
+        F.at(x=1)
+    assert float(F.at(x=2.5)) == pytest.approx(0.35045248787741)  # (log zeta)''(2.5), by mpmath
