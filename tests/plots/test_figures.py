@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -179,11 +180,12 @@ def test_the_gallery_is_drawn() -> None:
     """Page by page what the documentation's builder runs: each block leaves a figure with something in it."""
     pytest.importorskip("statsmodels")
     text = (Path(__file__).parents[2] / "docs" / "gallery.md").read_text()
-    drawn = re.findall(r"^```\{plot\}\n:context: close-figs\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    assert len(drawn) == text.count("```{plot}") == 6
+    block = r"^.. plot::\n   :context: close-figs\n   :filename-prefix: \w+\n(.*?)^```"
+    drawn = re.findall(block, text, flags=re.MULTILINE | re.DOTALL)
+    assert len(drawn) == text.count(".. plot::") == 6
     names: dict[str, Any] = {}
     for code in drawn:
-        exec(compile(code, "gallery.md", "exec"), names)
+        exec(compile(dedent(code), "gallery.md", "exec"), names)
         figure = plt.gcf()
         figure.canvas.draw()
         assert any(ax.lines or ax.images for ax in figure.axes)
