@@ -16,6 +16,7 @@ from ..errors import DataError, LayoutError, MethodError
 from ..information import FisherInformation
 from ..methods import Method
 from ..model import as_model
+from ..structures.diagonal import Diagonal
 from ..verbs import empirical_information, expected_information
 
 VANISHED = 1e-6  # a trace below this, relative to the number of outputs' nats, protects nothing
@@ -127,7 +128,7 @@ class EWC:
             found = self._information_of(inputs, method, labels)
         if told := _vanished(found, "this task"):
             warnings.warn(told, VanishedInformationWarning, stacklevel=2)
-        self.information = found if self.information is None else self.information * self.decay + found
+        self.information = found if self.information is None else _widened(self.information, found) * self.decay + found
         self._anchor = {name: p.detach().clone() for name, p in self._tensors().items()}
         self._keep_weights()
         self.tasks += 1
@@ -226,6 +227,15 @@ class EWC:
                 found = "is gone" if name not in own else f"has shape {tuple(own[name].shape)}"
                 raise LayoutError(f"parameter {name} was consolidated with shape {tuple(held.shape)} and now {found}.")
         return own
+
+
+def _widened(earlier: FisherInformation, found: FisherInformation) -> FisherInformation:
+    """The earlier tasks' information over the parameters of now: they knew nothing of those that were added since."""
+    if earlier.parameters.names == found.parameters.names:
+        return earlier
+    old, new = earlier.diagonal(), found.diagonal()
+    leaves = [old.get(name, torch.zeros_like(value)).reshape(-1) for name, value in new.items()]
+    return FisherInformation.of(Diagonal(leaves, found.parameters), earlier._provenance)
 
 
 def _vanished(information: FisherInformation, whose: str) -> str | None:

@@ -138,6 +138,28 @@ def test_refusals_and_warnings() -> None:
     assert ewc(linear()).consolidate(X).report().warning is None
 
 
+def test_a_head_added_for_a_new_task_leaves_the_old_heads_held() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads, self.task = nn.ModuleList([nn.Linear(4, 2)]), 0
+
+        def forward(self, x):
+            return self.heads[self.task](x)
+
+    module = Heads()
+    guard = ewc(module).consolidate(X)
+    first = guard.information.diagonal()["heads.0.weight"]
+    module.heads.append(nn.Linear(4, 5))
+    module.task = 1
+    assert guard.penalty().item() == 0
+    held = guard.consolidate(X).information.diagonal()
+    torch.testing.assert_close(held["heads.0.weight"], first)
+    assert held["heads.1.weight"].shape == (5, 4)
+    assert held["heads.1.weight"].min() > 0
+    assert "tasks=2" in repr(guard)
+
+
 @pytest.mark.parametrize(("part", "value"), [("information", -1.0), ("information", np.nan), ("anchor", np.inf)])
 def test_a_damaged_state_is_refused_and_changes_nothing(part: str, value: float) -> None:
     """A negative information would pull away from the anchor; a nan would end the training."""
