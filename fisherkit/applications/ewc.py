@@ -16,6 +16,7 @@ from ..errors import DataError, LayoutError, MethodError
 from ..information import FisherInformation
 from ..methods import Method
 from ..model import as_model
+from ..structures.diagonal import Diagonal
 from ..verbs import empirical_information, expected_information
 
 VANISHED = 1e-6  # a trace below this, relative to the number of outputs' nats, protects nothing
@@ -38,12 +39,15 @@ class Report:
         Share of parameters with exactly no information: they are free.
     largest_stable : float
         Plain gradient descent on the penalty diverges where lr * strength is above this, 2 / max F.
+    warning : str or None
+        Said where the information has vanished: the network was too confident, and the penalty protects almost nothing.
     """
 
     tasks: int
     trace: float
     zeros: float
     largest_stable: float
+    warning: str | None = None
 
 
 class EWC:
@@ -122,14 +126,9 @@ class EWC:
             inputs = _some(inputs, n_samples)
         with _evaluating(self._net.module):  # type: ignore[attr-defined]
             found = self._information_of(inputs, method, labels)
-        if float(found.trace) < VANISHED:
-            warnings.warn(
-                f"the information of this task has a trace of {float(found.trace):.1g}: the network is so confident that the "
-                "penalty protects almost nothing. Stop training earlier, or use label smoothing.",
-                VanishedInformationWarning,
-                stacklevel=2,
-            )
-        self.information = found if self.information is None else self.information * self.decay + found
+        if told := _vanished(found, "this task"):
+            warnings.warn(told, VanishedInformationWarning, stacklevel=2)
+        self.information = found if self.information is None else _widened(self.information, found) * self.decay + found
         self._anchor = {name: p.detach().clone() for name, p in self._tensors().items()}
         self._keep_weights()
         self.tasks += 1
@@ -166,13 +165,14 @@ class EWC:
             own[name].data.copy_((own[name].data.to(w.dtype) + w * self._anchor[name]) / (1 + w))
 
     def report(self) -> Report:
-        """Trace, share of zeros, and the largest stable lr * strength."""
+        """Trace, share of zeros, the largest stable lr * strength, and a warning where the information has vanished."""
         if self.information is None:
             return Report(0, 0.0, 1.0, math.inf)
         leaves = [leaf.reshape(-1) for leaf in self.information.diagonal().values()]
         size, largest = sum(map(len, leaves)), max(float(leaf.max()) for leaf in leaves)
         zeros = sum(int((leaf == 0).sum()) for leaf in leaves) / size
-        return Report(self.tasks, float(self.information.trace), zeros, 2 / largest if largest else math.inf)
+        stable, told = 2 / largest if largest else math.inf, _vanished(self.information, f"{self.tasks} task(s)")
+        return Report(self.tasks, float(self.information.trace), zeros, stable, told)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that a task left behind, as tensors: for ``torch.save`` or ``safetensors.torch.save_file``."""
@@ -195,6 +195,8 @@ class EWC:
                 raise LayoutError(
                     f"{key} has shape {tuple(state[key].shape)}; the network's is {tuple(own[key.split('.', 1)[1]].shape)}."
                 )
+            if not bool(torch.isfinite(state[key]).all()) or (key.startswith("information.") and bool((state[key] < 0).any())):
+                raise DataError(f"{key} must be finite, and an information non-negative: the state is damaged.")
         self.tasks, self.information = tasks, None
         self._weights, self._anchor = {}, {}
         if tasks:
@@ -225,6 +227,26 @@ class EWC:
                 found = "is gone" if name not in own else f"has shape {tuple(own[name].shape)}"
                 raise LayoutError(f"parameter {name} was consolidated with shape {tuple(held.shape)} and now {found}.")
         return own
+
+
+def _widened(earlier: FisherInformation, found: FisherInformation) -> FisherInformation:
+    """The earlier tasks' information over the parameters of now: they knew nothing of those that were added since."""
+    if earlier.parameters.names == found.parameters.names:
+        return earlier
+    old, new = earlier.diagonal(), found.diagonal()
+    leaves = [old.get(name, torch.zeros_like(value)).reshape(-1) for name, value in new.items()]
+    return FisherInformation.of(Diagonal(leaves, found.parameters), earlier._provenance)
+
+
+def _vanished(information: FisherInformation, whose: str) -> str | None:
+    """The warning, where there is something to warn of."""
+    trace = float(information.trace)
+    if trace >= VANISHED:
+        return None
+    return (
+        f"the information of {whose} has a trace of {trace:.1g}: the network is so confident that the penalty protects almost "
+        "nothing. Stop training earlier, or use label smoothing."
+    )
 
 
 def _some(source: Any, n: int) -> Any:

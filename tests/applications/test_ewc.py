@@ -132,7 +132,43 @@ def test_refusals_and_warnings() -> None:
     with torch.no_grad():
         confident.bias += torch.tensor([200.0, 0.0, 0.0])
     with pytest.warns(UserWarning, match="so confident that the penalty protects almost nothing"):
-        ewc(confident).consolidate(X)
+        guard = ewc(confident).consolidate(X)
+    assert "so confident that the penalty protects almost nothing" in guard.report().warning
+    assert ewc(linear()).report().warning is None
+    assert ewc(linear()).consolidate(X).report().warning is None
+
+
+def test_a_head_added_for_a_new_task_leaves_the_old_heads_held() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads, self.task = nn.ModuleList([nn.Linear(4, 2)]), 0
+
+        def forward(self, x):
+            return self.heads[self.task](x)
+
+    module = Heads()
+    guard = ewc(module).consolidate(X)
+    first = guard.information.diagonal()["heads.0.weight"]
+    module.heads.append(nn.Linear(4, 5))
+    module.task = 1
+    assert guard.penalty().item() == 0
+    held = guard.consolidate(X).information.diagonal()
+    torch.testing.assert_close(held["heads.0.weight"], first)
+    assert held["heads.1.weight"].shape == (5, 4)
+    assert held["heads.1.weight"].min() > 0
+    assert "tasks=2" in repr(guard)
+
+
+@pytest.mark.parametrize(("part", "value"), [("information", -1.0), ("information", np.nan), ("anchor", np.inf)])
+def test_a_damaged_state_is_refused_and_changes_nothing(part: str, value: float) -> None:
+    """A negative information would pull away from the anchor; a nan would end the training."""
+    guard = ewc(linear()).consolidate(X)
+    before, state = guard.state_dict(), guard.state_dict()
+    state[f"{part}.weight"] = torch.full_like(state[f"{part}.weight"], value)
+    with pytest.raises(fk.errors.DataError, match=f"{part}.weight must be finite, and an information non-negative"):
+        guard.load_state_dict(state)
+    assert all(torch.equal(value, before[name]) for name, value in guard.state_dict().items())
 
 
 def test_labels_of_the_data_are_taken_only_on_request() -> None:
