@@ -53,8 +53,22 @@ def _real(value: Any) -> np.ndarray:
     return np.where(np.abs(array.imag) <= 1e-9 * (1 + np.abs(array.real)), array.real, np.nan)
 
 
+def _logistic(product: Any) -> Any:
+    """e^(cu) / (1 + e^u)^m by 1/(1 + e^-u) and 1/(1 + e^u), of which neither is infinity over infinity."""
+    for factor in product.args:
+        base, power = factor.as_base_exp()
+        if not (base.is_Add and len(base.args) == 2 and isinstance(base - 1, sp.exp) and power.is_Integer and power < 0):
+            continue
+        u, m = (base - 1).exp, -power
+        for other in product.args:
+            if isinstance(other, sp.exp) and (c := sp.expand(other.exp / u)).is_Integer and 0 < c <= m:
+                rest = sp.Mul(*(a for a in product.args if a not in (factor, other)))
+                return rest * (1 + sp.exp(-u)) ** -c * (1 + sp.exp(u)) ** (c - m)
+    return product
+
+
 def stable(expression: Any) -> Any:
-    """With logarithms of factorials, binomials and beta functions as log-gammas, which do not overflow."""
+    """With logarithms of factorials, binomials and beta functions as log-gammas, and logistic parts so that nothing overflows."""
 
     def log_gamma(f: Any) -> Any:
         (inner,) = f.args
@@ -72,7 +86,8 @@ def stable(expression: Any) -> Any:
             return sp.loggamma(n + 1) - sp.loggamma(k + 1) - sp.loggamma(n - k + 1)
         return f
 
-    return expression.replace(sp.log, lambda *args: log_gamma(sp.log(*args, evaluate=False)))
+    quiet = expression.replace(lambda e: e.is_Mul and e.has(sp.exp), _logistic)
+    return quiet.replace(sp.log, lambda *args: log_gamma(sp.log(*args, evaluate=False)))
 
 
 # -- an expression as steps
