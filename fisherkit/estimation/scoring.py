@@ -160,7 +160,11 @@ def climb(own: Likelihood, at: np.ndarray, *, tolerance: float = 1e-8, max_itera
                 return _end(own, at, value, iteration, length, tolerance)
             at, value = higher
             continue
-        at, value = _uphill(own, at, step, length, value)
+        if (higher := _uphill(own, at, step, length, value)) is None:
+            if length < 1e-6:  # less than the log-likelihood can tell: it may be flat
+                _refuse_flat(own, F, at, value)
+            raise _descending(own, at, length)
+        at, value = higher
     raise ConvergenceError(
         f"no maximum after {max_iterations} iterations: the next step would be {lengths[-1]:.2g} standard errors long (tolerance "
         f"{tolerance:.1g}), at {_told(own, at)}. Start nearer, give more iterations, or take information='observed'.",
@@ -193,15 +197,19 @@ def _lost(own: Likelihood, at: np.ndarray, error: Exception) -> ConvergenceError
     )
 
 
-def _uphill(own: Likelihood, at: np.ndarray, step: np.ndarray, length: float, value: float) -> tuple[np.ndarray, float]:
-    """The first of the halved steps that raises the log-likelihood by a share of what its slope promises."""
+def _uphill(own: Likelihood, at: np.ndarray, step: np.ndarray, length: float, value: float) -> tuple[np.ndarray, float] | None:
+    """The first of the halved steps that raises the log-likelihood by a share of what its slope promises, if there is one."""
     noise = 1e-13 * abs(value)
     for halvings in range(40):
         share = 0.5**halvings
         trial = at + share * step
         if (found := own.value(trial)) >= value + 1e-4 * share * length**2 - noise and found < np.inf:
             return trial, found
-    raise ConvergenceError(
+    return None
+
+
+def _descending(own: Likelihood, at: np.ndarray, length: float) -> ConvergenceError:
+    return ConvergenceError(
         f"the log-likelihood does not rise along the score at {_told(own, at)}, where the step is {length:.2g} standard errors "
         "long: the score is not that of the log-density, there is a kink, or the likelihood is unbounded.",
         condition="not_ascending",
