@@ -53,19 +53,13 @@ def find(model: Density) -> tuple[str, Any] | None:
         return None  # nothing could be compared with the integral
     at, there = point
     for name, tier in TIERS.items():
-        matrix = within(DEADLINE, partial(_answer, tier, model, at, there))
-        if matrix is not None:
-            return name, matrix
+        if (answer := within(DEADLINE, partial(tier, model, at))) is None:
+            continue
+        short = sp.factor_terms if tier is _product else _tidied  # a product's terms are short already
+        matrix = _symmetric(len(model.symbols), lambda i, j: short(answer[0][i, j]))  # noqa: B023 called at once
+        if _agrees(matrix, there, at):
+            return name, _conditioned(model, matrix, answer[1])
     return None
-
-
-def _answer(tier: Tier, model: Density, at: Point, there: Estimate) -> Any | None:
-    """The matrix of a tier, where it has one that passes."""
-    if (answer := tier(model, at)) is None:
-        return None
-    short = sp.factor_terms if tier is _product else _tidied  # a product's terms are short already
-    matrix = _symmetric(len(model.symbols), lambda i, j: short(answer[0][i, j]))
-    return _conditioned(model, matrix, answer[1]) if _agrees(matrix, there, at) else None
 
 
 def _tidied(entry: Any) -> Any:
@@ -235,19 +229,29 @@ def _checked(model: Density) -> tuple[Point, Estimate]:
     at, there = valid_point(model)
     for symbol in sorted(model.free, key=str):
         if symbol.is_nonnegative is None and symbol.is_nonpositive is None:
-            try:
-                taken(model, {**at, symbol: -at[symbol]}, 5)
-            except RegularityError as refusal:
-                if refusal.condition == "not_normalised":
-                    raise RegularityError(
-                        f"{symbol} may be negative by its assumptions, and the density then is none: {refusal} Declare it "
-                        f'sympy.Symbol("{symbol}", positive=True), or write the density for both signs.',
-                        condition="not_normalised",
-                        parameter=str(symbol),
-                    ) from refusal
-            except FAILURES:
-                continue
+            _refuse_sign(model, at, symbol)
     return at, there
+
+
+def _refuse_sign(model: Density, at: Point, symbol: Any) -> None:
+    """Refuse a symbol that may be negative by its assumptions, where the density is none however small it then is."""
+    for share in (1, 8, 64):
+        try:
+            taken(model, {**at, symbol: -at[symbol] / share}, 5)
+        except RegularityError as refusal:
+            if refusal.condition != "not_normalised":
+                return
+            last = refusal
+        except FAILURES:
+            return
+        else:
+            return
+    raise RegularityError(
+        f"{symbol} may be negative by its assumptions, and the density then is none: {last} Declare it "
+        f'sympy.Symbol("{symbol}", positive=True), or write the density for both signs.',
+        condition="not_normalised",
+        parameter=str(symbol),
+    ) from last
 
 
 def valid_point(model: Density) -> tuple[Point, Estimate]:

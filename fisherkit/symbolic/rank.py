@@ -29,9 +29,12 @@ def refuse_null(matrix: Any, parameters: Parameters, symbols: Sequence[Any]) -> 
     names = [*symbols, *constants]
     with mpmath.workdps(30):
         function = evaluate.digits(list(matrix.flat), tuple(names))
-        values = [_values(function, at, len(matrix)) for at in _points(list(symbols), constants)]
-    seen = [value for value in values if value is not None]
-    if not seen or not (directions := null_directions(sum(seen[1:], seen[0]), parameters)):
+        directions = []
+        for rows in _points(list(symbols), constants):
+            seen = [value for at in rows if (value := _values(function, at, len(matrix))) is not None]
+            if seen and not (directions := null_directions(sum(seen[1:], seen[0]), parameters)):
+                return
+    if not directions:
         return
     if not constants:
         directions = _in_symbols(matrix, parameters) or directions
@@ -64,11 +67,13 @@ def _signed(value: Any) -> str:
     return f"{value:+.4g}" if isinstance(value, float) else f"+({value})"
 
 
-def _points(symbols: list[Any], constants: list[Any]) -> list[dict[Any, Any]]:
-    """One value of the parameters, and more values of the constants than parameters: one row of a design has null directions."""
-    theta = list(trial_points(symbols))[1]
+def _points(symbols: list[Any], constants: list[Any]) -> list[list[dict[Any, Any]]]:
+    """Values of the parameters, each with more values of the constants than parameters: one row of a design has null directions.
+
+    Rank is the same almost everywhere, also outside the domain, but a point may be special: several must agree.
+    """
     rows = list(trial_points(constants, scattered=len(symbols) + 8))[8:] if constants else [{}]
-    return [theta | row for row in rows]
+    return [[theta | row for row in rows] for theta in list(trial_points(symbols, scattered=5))[6:]]
 
 
 def _values(function: Callable[..., list[Any]], at: dict[Any, Any], size: int) -> np.ndarray | None:

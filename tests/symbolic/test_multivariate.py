@@ -215,3 +215,38 @@ def test_every_outcome_of_a_finite_joint_law() -> None:
     for (i, u), (j, v) in product(enumerate((p1, p2)), repeat=2):
         expected = sum(sp.diff(value, u) * sp.diff(value, v) / value for value in table.values())
         assert sp.simplify(F.dense()[i, j] - expected) == 0
+
+
+def symmetric(names, size):
+    """A symmetric matrix of symbols, those on the diagonal positive."""
+    entries = {}
+    for i, j in ((i, j) for i in range(size) for j in range(i, size)):
+        entries[i, j] = entries[j, i] = sp.Symbol(f"{names}{i + 1}{j + 1}", real=i != j or None, positive=i == j or None)
+    return sp.Matrix(size, size, lambda i, j: entries[i, j])
+
+
+def test_three_dimensions_in_the_precision() -> None:
+    """Nine parameters: the precision itself for the means, tr(S dP S dP)/2 for its entries."""
+    P, mean, z = symmetric("P", 3), sp.Matrix(sp.symbols("mu1:4", real=True)), (x1, x2, x3)
+    d = sp.Matrix(z) - mean
+    entries = [P[i, j] for i in range(3) for j in range(i, 3)]
+    log_density = -(d.T * P * d)[0] / 2 + log(P.det()) / 2 - 3 * log(2 * pi) / 2
+    made = fk.symbolic.Model(log_density=log_density, data=z, parameters=(*mean, *entries), support=(LINE,) * 3)
+    at = dict(zip(entries, [2.0, 0.3, -0.2, 1.5, 0.4, 1.0], strict=True))
+    F = np.array(fk.expected_information(made).dense().subs(at), float)
+    precision = np.array(P.subs(at), float)
+    S, turned = np.linalg.inv(precision), [np.array(P.diff(entry), float) for entry in entries]
+    np.testing.assert_allclose(F[:3, :3], precision)
+    np.testing.assert_allclose(F[3:, 3:], [[np.trace(S @ u @ S @ v) / 2 for u in turned] for v in turned], rtol=1e-10)
+    np.testing.assert_allclose(F[:3, 3:], 0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_three_dimensions_in_the_covariance() -> None:
+    mean, covariance = sp.Matrix(sp.symbols("mu1:4", real=True)), symmetric("S", 3)
+    made = joint_normal((x1, x2, x3), mean, covariance)
+    at = dict(zip(made.symbols, [2.0, 0.3, -0.2, 1.5, 0.4, 1.0, 0, 0, 0], strict=True))
+    expected = gaussian_formula(mean, covariance, made.symbols).subs(at)
+    np.testing.assert_allclose(
+        np.array(fk.expected_information(made).dense().subs(at), float), np.array(expected, float), atol=1e-10
+    )
