@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 import mpmath
@@ -38,6 +38,7 @@ TRIED, JOINT = 8, 2  # digits of the comparison at least, of one variable and of
 LARGEST_SUM = 200  # outcomes written out
 DEADLINE = 10.0  # seconds of processor time for each tier, and for the point of comparison
 TIDYING = 1.0  # seconds for each entry
+SCATTERED = 60  # trial points more, where several data share parameters that must fit together
 FAILURES = (PrecisionError, ZeroDivisionError, TypeError, ValueError)  # of the arithmetic at a point
 
 
@@ -235,9 +236,10 @@ def _checked(model: Density) -> tuple[Point, Estimate]:
 
 def _refuse_sign(model: Density, at: Point, symbol: Any) -> None:
     """Refuse a symbol that may be negative by its assumptions, where the density is none however small it then is."""
-    for share in (1, 8, 64):
+    others = trial_points(sorted(model.free, key=str), scattered=SCATTERED if len(model.data) > 1 else 0)
+    for there in chain([at, {**at, symbol: at[symbol] / 64}], others):
         try:
-            taken(model, {**at, symbol: -at[symbol] / share}, 5)
+            taken(model, {**there, symbol: -there[symbol]}, _digits(model))
         except RegularityError as refusal:
             if refusal.condition != "not_normalised":
                 return
@@ -258,7 +260,7 @@ def valid_point(model: Density) -> tuple[Point, Estimate]:
     """A random point at which the density is one, and the information there."""
     refusals: list[tuple[Point, RegularityError]] = []
     outside, late = None, time.monotonic() + DEADLINE
-    for at in trial_points(sorted(model.free, key=str), scattered=60 if len(model.data) > 1 else 0):
+    for at in trial_points(sorted(model.free, key=str), scattered=SCATTERED if len(model.data) > 1 else 0):
         if refusals and time.monotonic() > late:
             break
         try:

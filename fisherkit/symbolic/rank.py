@@ -42,12 +42,12 @@ def refuse_null(matrix: Any, parameters: Parameters, symbols: Sequence[Any]) -> 
 
 
 def null_directions(product: np.ndarray, parameters: Parameters) -> list[dict[str, Any]]:
-    """Directions of a numeric information that carry nothing."""
-    root = np.sqrt(np.maximum(np.diagonal(product), 0.0))
+    """Directions of a numeric information that carry nothing; outside the domain some may be negative, which is not nothing."""
+    root = np.sqrt(np.abs(np.diagonal(product)))
     root = np.where(root > 0, root, 1.0)
     values, vectors = np.linalg.eigh(product / np.outer(root, root))
     found = []
-    for vector in (vectors[:, values < ZERO * max(values[-1], 1e-300)]).T:
+    for vector in vectors[:, np.abs(values) <= ZERO * np.abs(values).max()].T:
         column = np.where(abs(vector) > 1e-6, vector, 0.0) / root
         column = column / column[abs(column).argmax()]
         found.append({parameters.label(i): float(value) for i, value in enumerate(column) if value != 0})

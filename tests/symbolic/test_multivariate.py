@@ -1,6 +1,6 @@
 """Several data symbols: groups that are independent, and densities that are joint."""
 
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 import pytest
@@ -220,7 +220,7 @@ def test_every_outcome_of_a_finite_joint_law() -> None:
 def symmetric(names, size):
     """A symmetric matrix of symbols, those on the diagonal positive."""
     entries = {}
-    for i, j in ((i, j) for i in range(size) for j in range(i, size)):
+    for i, j in combinations_with_replacement(range(size), 2):
         entries[i, j] = entries[j, i] = sp.Symbol(f"{names}{i + 1}{j + 1}", real=i != j or None, positive=i == j or None)
     return sp.Matrix(size, size, lambda i, j: entries[i, j])
 
