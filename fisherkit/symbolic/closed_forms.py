@@ -73,14 +73,14 @@ def _tidied(entry: Any) -> Any:
 
 
 def _linear_system(model: Density, at: Point) -> Answer | None:
-    if model.log_density.has(*KINKED) and not _all_finite(model):
+    if model.log_density.has(*KINKED) and not model.is_finite:
         return None
     matrix = linear_system.information(model.scores, model.data, model.symbols)
     return None if matrix is None else (matrix, {})
 
 
 def _gaussian(model: Density, at: Point) -> Answer | None:
-    if any(support.discrete or (support.low, support.high) != (-sp.oo, sp.oo) for support in model.supports):
+    if not model.is_unbounded:
         return None
     matrix = gaussian.information(model.log_density, model.data, model.symbols)
     return None if matrix is None else (matrix, {})
@@ -88,7 +88,7 @@ def _gaussian(model: Density, at: Point) -> Answer | None:
 
 def _finite(model: Density, at: Point) -> Answer | None:
     """Every outcome by name."""
-    if not _all_finite(model) or np.prod([len(support.values or ()) for support in model.supports]) > LARGEST_SUM:
+    if not model.is_finite or np.prod([len(support.values or ()) for support in model.supports]) > LARGEST_SUM:
         return None
     size = len(model.symbols)
     total = sp.zeros(size, size)
@@ -165,10 +165,6 @@ def _symmetric(size: int, entry: Callable[[int, int], Any]) -> Any:
     """The (size, size) matrix of which only one half is computed."""
     half = {(i, j): entry(i, j) for i in range(size) for j in range(i + 1)}
     return sp.Matrix(size, size, lambda i, j: half[max(i, j), min(i, j)])
-
-
-def _all_finite(model: Density) -> bool:
-    return all(support.values is not None for support in model.supports)
 
 
 def _pieces(model: Density, at: Point) -> list[Any] | None:

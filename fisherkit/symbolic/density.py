@@ -49,6 +49,11 @@ class Density:
         return _groups(self)
 
     @property
+    def is_unbounded(self) -> bool:
+        """Whether the data are reals without ends."""
+        return all(not support.discrete and (support.low, support.high) == (-sp.oo, sp.oo) for support in self.supports)
+
+    @property
     def is_finite(self) -> bool:
         """Whether every outcome is written out."""
         return all(support.values is not None for support in self.supports)

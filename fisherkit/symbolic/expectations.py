@@ -51,7 +51,7 @@ def expectation(model: Density, function: Any, at: Point | None) -> np.ndarray:
     if not callable(function):
         compiled = evaluate.arrays([g.subs(at) for g in function], model.data)
         function = lambda x: compiled(*np.reshape(x, (len(x), -1)).T).T  # noqa: E731 the expressions as a callable
-    if all(support.values is not None for support in model.supports):
+    if model.is_finite:
         columns = outcomes(model)
         mass = np.exp(evaluate.arrays([model.log_density.subs(at)], model.data)(*columns)[0])
         return np.asarray(mass @ function(columns[0] if len(columns) == 1 else np.stack(columns, axis=1)))
@@ -76,7 +76,7 @@ def outcomes(model: Density) -> list[np.ndarray]:
 
 def closed(model: Density, functions: Sequence[Any]) -> list[Any] | None:
     """E of each function of the data, or None where no tier answers and agrees with the integral."""
-    if all(support.values is not None for support in model.supports):
+    if model.is_finite:
         return _enumerated(model, functions)
     for tier in (_moments, _integrated):
         with suppress(MethodError, NotImplementedError, ZeroDivisionError):
@@ -192,7 +192,7 @@ def integrals(integrands: Sequence[Any], x: Any, support: Support) -> list[Any] 
 
 def overlap(model: Density, s: Point, t: Point) -> Any | None:
     """E[f_s f_t / f^2] for two test points, with the condition under which it is finite; None where no form was found."""
-    if all(support.values is not None for support in model.supports):
+    if model.is_finite:
         ratios = [sp.exp(model.log_density.subs(at, simultaneous=True) - model.log_density) for at in (s, t)]
         return _enumerated(model, [ratios[0] * ratios[1]])[0]
     for tier in (_shifted, _overlap_integrated):

@@ -16,7 +16,7 @@ import sympy as sp
 
 from ..errors import PrecisionError, RegularityError
 from ..quadrature import Moments
-from . import evaluate
+from . import evaluate, gaussian
 from .density import Density
 from .pieces import Point
 
@@ -113,14 +113,10 @@ def _functions(density: Density, at: Point) -> Function:
 
 def _quadratic(density: Density, at: Point) -> tuple[Moments, float] | None:
     """Gauss-Hermite in the axes of a Gaussian: exact where the scores are quadratic, as they are."""
-    if any((support.low, support.high) != (-sp.oo, sp.oo) for support in density.supports):
+    if not density.is_unbounded or (form := gaussian.read(density.log_density.subs(at), density.data)) is None:
         return None
-    log = sp.expand(density.log_density.subs(at))
-    if not log.is_polynomial(*density.data) or sp.Poly(log, *density.data).total_degree() != 2:
-        return None
-    precision = -np.array(sp.hessian(log, density.data).tolist(), dtype=float)
-    slope = np.array([float(sp.diff(log, x).subs(dict.fromkeys(density.data, 0))) for x in density.data])
-    values, vectors = np.linalg.eigh(precision)
+    slope = np.array(form[1].tolist(), dtype=float).ravel()
+    values, vectors = np.linalg.eigh(np.array(form[0].tolist(), dtype=float))
     if values[0] <= 0:
         raise RegularityError("the density grows without end along a direction of the data.", condition="not_normalised")
     nodes, weights = np.polynomial.hermite_e.hermegauss(3)

@@ -8,7 +8,7 @@ from typing import Any
 import sympy as sp
 
 from ..deadline import within
-from . import kernels
+from . import gaussian, kernels
 from .density import Density
 from .pieces import Point, split
 
@@ -56,8 +56,8 @@ def log_mass(density: Density, at: Point) -> Any | None:
     here = known | {c: sp.Rational(7 + k, 11) for k, c in enumerate(sorted(density.free - set(known), key=str))}
     if density.is_finite:
         return sp.log(_sum(density))
-    if (gaussian := _gaussian(density)) is not None:
-        return gaussian
+    if (quadratic := _gaussian(density)) is not None:
+        return quadratic
     if len(density.data) > 1:
         return None
     (x,), (support,) = density.data, density.supports
@@ -76,13 +76,8 @@ def _sum(density: Density) -> Any:
 
 def _gaussian(density: Density) -> Any | None:
     """Of a quadratic log-density on the whole space: k/2 log 2 pi - log det P / 2 + b' P^-1 b / 2 + c."""
-    log = sp.expand(density.log_density)
-    if any(support.discrete or (support.low, support.high) != (-sp.oo, sp.oo) for support in density.supports):
+    if not density.is_unbounded or (form := gaussian.read(density.log_density, density.data)) is None:
         return None
-    if not log.is_polynomial(*density.data) or sp.Poly(log, *density.data).total_degree() != 2:
-        return None
-    precision, at_zero = -sp.hessian(log, density.data), dict.fromkeys(density.data, 0)
-    slope = sp.Matrix([sp.diff(log, x).subs(at_zero) for x in density.data])
+    precision, slope, constant = form
     square = (slope.T * precision.LUsolve(slope))[0] / 2
-    k = len(density.data)
-    return k * sp.log(2 * sp.pi) / 2 - sp.log(precision.det()) / 2 + sp.cancel(square) + log.subs(at_zero)
+    return len(density.data) * sp.log(2 * sp.pi) / 2 - sp.log(precision.det()) / 2 + sp.cancel(square) + constant

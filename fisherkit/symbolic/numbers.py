@@ -199,7 +199,7 @@ def _mode(log: Any, ends: tuple[float, float], reach: int = 60) -> float:
 def _precise(density: Density, at: Point, digits: int) -> Estimate:
     p = len(density.symbols)
     with mpmath.workdps(digits + certified.GUARD):
-        if all(support.values is not None for support in density.supports):
+        if density.is_finite:
             total, error = _precise_finite(density, at, digits)
         elif len(density.data) > 1:
             raise MethodError(f"{digits} digits are for one variable, or finite supports; ask for 8 or fewer, or Exact().")

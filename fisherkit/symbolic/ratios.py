@@ -91,7 +91,7 @@ def numbers(model: Model, at: Point, order: int, points: Sequence[Mapping[str, A
     r = [e.subs(at) for e in derivatives(model, order)]
     theta = np.array([float(at[symbol]) for symbol in model.symbols])
     there = [np.array([float(_point(model, point)[symbol]) for symbol in model.symbols]) for point in points]
-    if all(support.values is not None for support in model.supports):
+    if model.is_finite:
         return _enumerated(model, at, r, points)
     functions = evaluate.arrays(r, model.data) if r else None
 
