@@ -27,7 +27,7 @@ from .support import Support
 if TYPE_CHECKING:
     from .model import Model
 
-PATIENCE = 10.0  # seconds for an integral
+PATIENCE = 10.0  # seconds for an integral, a sum, an inverse
 
 
 class Algebra(Density):
@@ -117,9 +117,15 @@ class Algebra(Density):
         MethodError
             When the function could not be inverted.
         """
-        (x,), (support,) = self.data, self.supports
-        if support.discrete:
+        if any(support.discrete for support in self.supports):
             raise MethodError("the values of a discrete variable are labels: a one-to-one map changes no information.")
+        made = within(PATIENCE, lambda: self._pushed(statistic, data))
+        if made is None:
+            raise MethodError(f"{statistic} was not inverted within {PATIENCE:g} seconds.")
+        return made
+
+    def _pushed(self, statistic: Any, data: Any) -> Model:
+        (x,), (support,) = self.data, self.supports
         at, _ = valid_point(self)
         branches = [_branch(self.log_density, statistic, x, data, part, at) for part in _monotone(statistic, x, support, at)]
         first = branches[0][1]
@@ -212,8 +218,8 @@ def _count(density: Density, low: Any, high: Any) -> Any:
         return total(low, high)
     if high == support.high and (sp.sympify(low) - support.low).is_number:
         return 1 - total(support.low, low - 1)
-    found = _first(sp.summation(pmf, (k, low, high)))
-    if found.has(sp.Sum):
+    found = within(PATIENCE, lambda: _first(sp.summation(pmf, (k, low, high))))
+    if found is None or found.has(sp.Sum):
         raise MethodError(f"P({low} <= {k} <= {high}) was not found in closed form.")
     return found
 

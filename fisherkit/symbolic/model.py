@@ -12,6 +12,7 @@ import sympy as sp
 
 from .. import model
 from ..arrays import as_entries
+from ..deadline import within
 from ..errors import DataError, LayoutError, MethodError, PrecisionError, RegularityError
 from ..expressions import checked
 from ..information import FisherInformation
@@ -110,7 +111,10 @@ class Model(Algebra, model.Model):
         >>> family.natural, family.log_partition
         ((-rate,), -log(rate))
         """
-        return exponential_family.find(self)
+        found = within(closed_forms.DEADLINE, lambda: exponential_family.find(self))
+        if found is None:
+            raise MethodError(f"no exponential family was seen within {closed_forms.DEADLINE:g} seconds.")
+        return found
 
     # -- formulas
 

@@ -8,6 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from ..deadline import within
 from ..errors import SingularInformationError
 from ..parameters import Parameters
 from ..structures.inversion import invert
@@ -15,6 +16,7 @@ from . import evaluate
 from .domain import trial_points
 
 ZERO = 1e-9  # of the scaled eigenvalues
+PATIENCE = 5.0  # seconds for directions in symbols; numbers at a point stand in
 
 
 def refuse_null(matrix: Any, parameters: Parameters, symbols: Sequence[Any]) -> None:
@@ -37,7 +39,7 @@ def refuse_null(matrix: Any, parameters: Parameters, symbols: Sequence[Any]) -> 
     if not directions:
         return
     if not constants:
-        directions = _in_symbols(matrix, parameters) or directions
+        directions = within(PATIENCE, lambda: _in_symbols(matrix, parameters)) or directions
     raise over_parametrized(directions)
 
 
