@@ -59,7 +59,9 @@ def find(model: Density) -> tuple[str, Any] | None:
         short = sp.factor_terms if tier is _product else _tidied  # a product's terms are short already
         matrix = _symmetric(len(model.symbols), lambda i, j: short(answer[0][i, j]))  # noqa: B023 called at once
         if _agrees(matrix, there, at):
-            return name, _conditioned(model, matrix, answer[1])
+            tail = _tail(model)
+            conditions = {key: answer[1].get(key, set()) | tail for key in np.ndindex(matrix.shape)}
+            return name, _conditioned(model, matrix, conditions)
     return None
 
 
@@ -200,6 +202,19 @@ def _conditioned(model: Density, matrix: Any, conditions: Conditions) -> Any:
         if (own := sp.And(*(each & kept))) != True:  # noqa: E712 SymPy's
             out[i, j] = sp.Piecewise((out[i, j], own))
     return out
+
+
+def _tail(model: Density) -> set[Any]:
+    """What lets the mass converge where the density falls like a power, `p ~ x^-a` with `a > 1`."""
+    if len(model.data) != 1 or model.supports[0].high != sp.oo:
+        return set()
+    x = model.data[0]
+    slope = sp.together(-x * sp.diff(model.log_density, x))
+    if not slope.is_rational_function(x):
+        return set()
+    top, bottom = (sp.Poly(part, x) for part in slope.as_numer_denom())
+    power = sp.cancel(top.LC() / bottom.LC()) if top.degree() == bottom.degree() else sp.oo
+    return set() if power == sp.oo or (power - 1).is_positive else {power > 1}
 
 
 def _holds_outside(model: Density, matrix: Any, condition: Any) -> bool:

@@ -63,6 +63,15 @@ def test_points_outside_a_domain_that_the_assumptions_do_not_tell() -> None:
         fk.expected_information(geometric).at(s=1.5)
 
 
+def test_a_formula_that_looks_well_outside_its_domain_carries_it() -> None:
+    """The second derivative of log zeta is positive below 1 too, where there is no zeta distribution."""
+    F = fk.expected_information(stats.Zeta("X", s))
+    assert F.at(s=2).dense()[0, 0] == pytest.approx(0.884481833, rel=1e-8)
+    assert F.dense()[0].args[0].cond == (s > 1)
+    with pytest.raises(fk.errors.DataError, match="finite"):
+        F.at(s=0.5)
+
+
 def test_a_missing_factor_is_told_with_the_mass() -> None:
     model = fk.symbolic.Model(NORMAL * s, data=x, support=LINE)
     with pytest.raises(
