@@ -59,18 +59,13 @@ def of_inputs(inputs: Any, device: torch.device, *, mask: Mask = None, size: int
 
 def of_pairs(data: Any, device: torch.device, *, mask: Mask = None, size: int = BATCH) -> Iterator[Item]:
     """Batches with labels: from a pair (inputs, labels), a mapping with labels, or a loader of either."""
-    if isinstance(data, Mapping):
-        yield from (part.to(device) for part in _labelled(data, mask).cut(size))
-        return
-    if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[1], Tensor):
+    if isinstance(data, Mapping) or _is_pair(data):
         yield from (part.to(device) for part in _labelled(data, mask).cut(size))
         return
     if isinstance(data, Tensor):
         raise DataError("labels are needed: give data=(inputs, labels), or a loader that yields such pairs.")
     for item in _loader(data, "data"):
-        if not (
-            isinstance(item, Mapping) or (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[1], Tensor))
-        ):
+        if not (isinstance(item, Mapping) or _is_pair(item)):
             raise DataError(f"a loader for data= must yield pairs (inputs, labels) of tensors; got {_told(item)}.")
         yield _labelled(item, mask).to(device)
 
@@ -103,6 +98,10 @@ def is_whole(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return len(value) > 0 and all(isinstance(part, Tensor) for part in value)
     return isinstance(value, (Tensor, Mapping))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[1], Tensor)
 
 
 def _labelled(value: Any, mask: Mask) -> Item:

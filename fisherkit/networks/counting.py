@@ -109,6 +109,6 @@ class Counting:
             same = same | none
         if bool(same.all()):
             raise DataError(
-                "the labels repeat input_ids, so each place would be asked for the token that it was given. A causal language model "
-                "predicts the next one: Model(..., shift=1). If it is meant, say shift=0."
+                "the labels repeat input_ids, so each place would be asked for the token that it was given. A causal language "
+                "model predicts the next one: Model(..., shift=1). If it is meant, say shift=0."
             )

@@ -116,7 +116,7 @@ class FromDistribution(Likelihood):
             raise DataError(f"labels of {_name(built)} must have shape {shape}; got {tuple(labels.shape)}.")
         labels = labels.to(output.dtype) if labels.is_floating_point() else labels
         try:
-            inside = built.support.check(labels)  # type: ignore[union-attr]
+            inside = built.support.check(labels)
         except (NotImplementedError, AttributeError):
             return labels
         if len(bad := torch.nonzero(~inside)):

@@ -91,8 +91,8 @@ class BatchScores:
             g = g.float() if g.dtype in (torch.float16, torch.bfloat16) else g
             if not bool(torch.isfinite(g).all()):
                 raise DataError(
-                    f"the sum of the scores of examples {self.start} to {self.start + len(self) - 1} is not finite in {name}: the "
-                    "network is not differentiable there, or its weights have diverged."
+                    f"the sum of the scores of examples {self.start} to {self.start + len(self) - 1} is not finite in {name}: "
+                    "the network is not differentiable there, or its weights have diverged."
                 )
             yield name, g
 

@@ -167,8 +167,8 @@ class Gaussian(Elementwise):
         super().check_output(output)
         if isinstance(self.variance, tuple) and (output.ndim < 2 or output.shape[-1] != len(self.variance)):
             raise LayoutError(
-                f"Gaussian(variance=) has {len(self.variance)} values for outputs of shape {tuple(output.shape)}: give one for each "
-                "along the last axis, or a single one."
+                f"Gaussian(variance=) has {len(self.variance)} values for outputs of shape {tuple(output.shape)}: give one for "
+                "each along the last axis, or a single one."
             )
 
     def _variance(self, output: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class HeteroscedasticGaussian(Likelihood):
     Parameters
     ----------
     axis : int
-        The axis of both: an output (b, 2) for one label, (b, 2 k) for k, (b, 2, H, W) for maps. Labels have the shape of the means.
+        The axis of both: an output (b, 2) for one label, (b, 2 k) for k, (b, 2, H, W) for maps. Labels have the means' shape.
 
     Notes
     -----
@@ -214,7 +214,8 @@ class HeteroscedasticGaussian(Likelihood):
     def check_output(self, output: Tensor) -> None:
         if not -output.ndim < self.axis < output.ndim or self.axis == 0 or output.shape[self.axis] % 2:
             raise LayoutError(
-                f"{self!r} needs means and as many log-variances along axis {self.axis}; the output has shape {tuple(output.shape)}."
+                f"{self!r} needs means and as many log-variances along axis {self.axis}; the output has shape "
+                f"{tuple(output.shape)}."
             )
 
     def _heads(self, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -273,7 +274,7 @@ class Poisson(Elementwise):
         return Root(output, self.places(output), lambda v: deviation * v)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
-        rate = self._rate(output.double()).cpu().numpy()
+        rate = self._rate(output.detach().double()).cpu().numpy()
         counts = rng.poisson(np.broadcast_to(rate[:, None], (len(rate), draws, *rate.shape[1:])))
         return numbers(counts, output).to(output.dtype)
 

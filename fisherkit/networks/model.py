@@ -159,8 +159,8 @@ class Model(model.Model):
             columns = self.likelihood.root(output, weights).columns
             if method is None and len(columns) > PASSES:
                 raise MethodError(
-                    f"the exact expectation takes {len(columns)} backward passes per batch, one for each column of a root of the "
-                    "output's information: method=fk.MonteCarlo(1, estimator='hutchinson') takes one, and method=fk.Exact() insists."
+                    f"the exact expectation takes {len(columns)} backward passes per batch, one for each column of a root of "
+                    "the output's information: fk.MonteCarlo(1, estimator='hutchinson') takes one; method=fk.Exact() insists."
                 )
             kept.add(batch, columns)
             count += self.counting.number(self.likelihood, output, weights)

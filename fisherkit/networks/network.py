@@ -116,7 +116,8 @@ def _tensor(output: Any) -> Tensor:
     logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
     if not isinstance(logits, Tensor):
         raise LayoutError(
-            f"the network must return one tensor, or something with .logits; got {type(output).__name__}. Wrap it in a module that does."
+            f"the network must return one tensor, or something with .logits; got {type(output).__name__}. Wrap it in a module "
+            "that does."
         )
     return logits
 

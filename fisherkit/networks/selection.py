@@ -19,8 +19,8 @@ def selected(module: nn.Module, choice: Choice) -> dict[str, nn.Parameter]:
     Parameters
     ----------
     choice : str, iterable of str, callable, or None
-        Names, or patterns such as ``"encoder.*.weight"``, which choose frozen parameters too; a rule ``(name, parameter) -> bool``;
-        or None for those that require a gradient.
+        Names, or patterns such as ``"encoder.*.weight"``, which choose frozen parameters too; a rule
+        ``(name, parameter) -> bool``; or None for those that require a gradient.
 
     Raises
     ------
