@@ -31,7 +31,7 @@ LAYERS = (
     "model",
     "information",
     "formulas jacobians storage uncertainty",
-    "expressions provenance ratios structures",
+    "expressions provenance ratios report structures",
     "parameters quadrature",
     "arrays deadline limits methods optional panels tables",
     "errors",
@@ -63,7 +63,7 @@ PUBLIC = {
         sampled score symbolic van_trees_bound""",
     "fisherkit.symbolic": "ExponentialFamily Independent Model as_location_family as_model parse_expression parse_model",
     "fisherkit.sampled": "Family Model as_location_family as_model",
-    "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
+    "fisherkit.networks": "Bernoulli Categorical Gaussian HeteroscedasticGaussian Likelihood Model Poisson",
     "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound
         efficiency efficient_estimator hybrid_bound misspecified_bound van_trees_bound""",
     "fisherkit.estimation": """ConvergenceWarning Covariance Estimate HypothesisTest Identifiability Intervals LeastSquares
@@ -83,7 +83,7 @@ PUBLIC = {
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
         SingularInformationError StorageError TextError""",
     "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse join kind
-        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename
+        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename report
         reparametrize save solve standard_errors structure total trace with_prior""",
 }
 

@@ -78,6 +78,29 @@ def cut_first(source: Iterator[Item], pieces: int) -> Iterator[Item]:
     yield from source
 
 
+def peek(source: Iterator[Item], size: int) -> tuple[list[Item], Inputs]:
+    """The first batches that hold that many examples, taken from the source, and those examples in one batch.
+
+    Single examples would hide that a network couples them; one that stands alone is repeated.
+    """
+    first: list[Item] = []
+    for item in source:
+        first.append(item)
+        if sum(map(len, first)) >= size:
+            break
+    some = [item for item in first if len(item)]
+    if not some:
+        return first, ()
+    alike = all(item.keys == some[0].keys and _shapes(item) == _shapes(some[0]) for item in some)
+    columns = zip(*(item.inputs for item in (some if alike else [max(some, key=len)])), strict=True)
+    few = [torch.cat(column)[:size] for column in columns]
+    return first, tuple(x.repeat(-(-size // len(x)), *[1] * (x.ndim - 1))[:size] for x in few)
+
+
+def _shapes(item: Item) -> list[tuple[int, ...]]:
+    return [tuple(x.shape[1:]) for x in item.inputs]
+
+
 def count(value: Any, size: int) -> int | None:
     """How many batches there will be, where that is known."""
     if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], Mapping):  # (inputs by name, labels)

@@ -59,9 +59,10 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
 
 def _draws(network: Network, inputs: Inputs) -> bool:
     """Whether a pass moves the random state."""
-    before = random_state.current(network.device)
-    network(inputs)
-    return not torch.equal(before, random_state.current(network.device))
+    with random_state.alone():
+        before = random_state.current(network.device)
+        network(inputs)
+        return not torch.equal(before, random_state.current(network.device))
 
 
 def check_finite(network: Network, inputs: Inputs, output: Tensor, start: int) -> None:
