@@ -193,3 +193,72 @@ def test_choices_that_are_none_are_refused() -> None:
             model(**keywords)
     with pytest.raises(fk.errors.LayoutError, match=r"say which axis holds the classes.*Categorical\(axis=-1\) for sequences"):
         fk.expected_information(fk.networks.Model(Causal(), "categorical"), inputs=MAPPING)
+
+
+class Marks(nn.Module):
+    """Logits of three classes at each of four places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return torch.tanh(self.inner(x))
+
+
+def by_places(output):
+    return torch.distributions.Categorical(logits=output)
+
+
+def two_counts(output):
+    """Three Poisson counts at each place, which share its mask."""
+    return torch.distributions.Independent(torch.distributions.Poisson(output.exp()), 1)
+
+
+@pytest.mark.parametrize("per", ["example", "token"])
+def test_masks_of_distributions_are_those_of_the_named_likelihoods(per: str) -> None:
+    x = torch.randn(6, 4, 2, generator=torch.Generator().manual_seed(0)).double()
+    labels = torch.arange(24).reshape(6, 4) % 3
+    mask = labels != 2
+    net = Marks().double()
+    ours = fk.networks.Model(net, by_places, mask=lambda batch: mask, per=per)
+    named = fk.networks.Model(net, fk.networks.Categorical(axis=-1), mask=lambda batch: mask, per=per)
+    for verb in (fk.empirical_information, fk.observed_information):
+        F, G = verb(ours, data=(x, labels)), verb(named, data=(x, labels))
+        assert F.n == G.n == (6 if per == "example" else int(mask.sum()))
+        torch.testing.assert_close(F.dense(), G.dense())
+    torch.testing.assert_close(fk.expected_information(ours, inputs=x).dense(), fk.expected_information(named, inputs=x).dense())
+    drawn = fk.expected_information(ours, inputs=x, method=fk.MonteCarlo(400, rng=0, estimator="hutchinson"))
+    exact = fk.expected_information(named, inputs=x)
+    assert abs(float(drawn.trace - exact.trace)) < 4 * float(drawn.mcse_of(lambda F: F.trace))
+
+
+def test_the_parts_of_one_label_share_its_mask() -> None:
+    x = torch.randn(6, 4, 2, generator=torch.Generator().manual_seed(0)).double()
+    mask = torch.arange(24).reshape(6, 4) % 3 != 2
+    net = Marks().double()
+    ours = fk.networks.Model(net, two_counts, mask=lambda batch: mask, per="token")
+    parts = fk.networks.Model(net, "poisson", mask=lambda batch: mask[..., None].expand(6, 4, 3))
+    F = fk.expected_information(ours, inputs=x)
+    torch.testing.assert_close(F.total(int(mask.sum())).dense(), fk.expected_information(parts, inputs=x).total(6).dense())
+
+
+@pytest.mark.parametrize("likelihood", ["categorical", "bernoulli", "gaussian", "poisson", "heteroscedastic", "callable"])
+def test_half_precision_is_that_of_its_weights(likelihood: str) -> None:
+    """bfloat16 keeps three digits; squares are not lost."""
+    chosen = {
+        "heteroscedastic": fk.networks.HeteroscedasticGaussian(),
+        "callable": lambda z: torch.distributions.Normal(z[:, :2], z[:, 2:].exp()),
+    }.get(likelihood, likelihood)
+    torch.manual_seed(0)
+    half, x = nn.Linear(4, 4).bfloat16(), torch.randn(9, 4).bfloat16()
+    exact = fk.expected_information(fk.networks.Model(half, chosen), inputs=x, structure="diagonal")
+    single = nn.Linear(4, 4).double()
+    single.load_state_dict(half.state_dict())
+    true = fk.expected_information(fk.networks.Model(single, chosen), inputs=x.double(), structure="diagonal")
+    torch.testing.assert_close(brute_force.flat(exact), brute_force.flat(true), rtol=0.05, atol=1e-3)
+    for estimator in ("labels", "hutchinson", "batches"):
+        method = fk.MonteCarlo(2, rng=0, estimator=estimator)
+        F = fk.expected_information(fk.networks.Model(half, chosen), inputs=x, structure="diagonal", method=method)
+        assert 0.1 < float(F.trace / true.trace) < 10
