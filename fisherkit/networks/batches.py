@@ -48,8 +48,9 @@ def of_inputs(inputs: Any, device: torch.device, *, mask: Mask = None, size: int
     A tensor, a tuple of tensors for a network of several arguments, or a mapping of tensors by argument is cut; a loader
     yields inputs, mappings, or pairs (inputs, labels). Labels come along for a mask that asks for them, and are not used.
     """
-    if is_whole(inputs):
-        yield from (part.to(device) for part in _item(inputs, mask).cut(size))
+    pair = _is_pair(inputs) and isinstance(inputs[0], Mapping)
+    if pair or is_whole(inputs):
+        yield from (part.to(device) for part in _item(inputs[0] if pair else inputs, mask, raw=inputs).cut(size))
         return
     for item in _loader(inputs, "inputs"):
         if isinstance(item, (tuple, list)) and len(item) not in (1, 2):

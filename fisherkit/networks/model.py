@@ -232,12 +232,10 @@ class Model(model.Model):
         if not seen:
             raise DataError("no examples: an information is a sum over at least one.")
 
-    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> list[Any]:
+    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> Any:
         """A few examples through the network, and the layers that may take the quick way."""
         with torch.no_grad():
-            output = check_passes(network, inputs)
-            check_finite(network, inputs, output, 0)
-            self.likelihood.check_output(output)
+            self.likelihood.check_output(check_passes(network, inputs))
         return [] if summed else trusted(network, inputs)
 
     def _labelled(self, theta: Theta, data: Any) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:

@@ -43,6 +43,7 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
             f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape "
             f"{tuple(output.shape)}."
         )
+    check_finite(network, inputs, output, 0)
     if all(_draws(network, inputs) for _ in range(3)):  # thrice: another thread may draw in between
         raise NetworkStateError("the network draws random numbers (dropout?), so scores are random: call module.eval().")
     tolerance = 1e3 * torch.finfo(output.dtype).eps * float(output.abs().max())

@@ -180,6 +180,14 @@ def test_an_output_that_is_not_finite_names_example_and_layer() -> None:
         fk.empirical_information(fk.networks.Model(module, "categorical"), data=loader)
 
 
+def test_an_output_that_is_no_number_is_not_taken_for_randomness() -> None:
+    module = mlp()
+    with torch.no_grad():
+        module[3].bias[1] = torch.nan
+    with pytest.raises(errors.DataError, match=r"output for example 0 is not finite.*Linear '3'"):
+        expected(module)
+
+
 def test_a_sum_of_scores_that_is_not_finite_is_refused() -> None:
     class Root(nn.Linear):
         def forward(self, x):

@@ -95,6 +95,9 @@ def test_in_expectation_sequences_and_tokens_differ_by_the_scale() -> None:
             p = torch.softmax(every.module(**given).logits[0].detach(), -1)
             brute = brute + sum(p[t, k] * torch.outer(s, s) for t, s in enumerate(found))
     torch.testing.assert_close(per_example.dense(), brute / N, rtol=1e-10, atol=1e-12)
+    pair = ({k: v for k, v in MAPPING.items() if k != "labels"}, LABELS)
+    as_pair = fk.expected_information(model(mask=lambda pair: pair[1] != -100), inputs=pair)
+    torch.testing.assert_close(as_pair.dense(), per_example.dense())
     by_rule = fk.expected_information(model(mask=lambda batch: batch["labels"] != -100), inputs=MAPPING)
     torch.testing.assert_close(by_rule.dense(), per_example.dense())
 
@@ -157,8 +160,32 @@ def test_maps_with_a_void_label() -> None:
     assert F.n == 4 * 6
     labels_in_range = fk.networks.Model(net, fk.networks.Categorical(axis=1), per="token", mask=lambda pair: void != 255)
     torch.testing.assert_close(fk.empirical_information(labels_in_range, data=(x, labels)).dense(), F.dense())
+    torch.testing.assert_close(fk.empirical_information(second, data=(x, void)).dense(), F.dense())
     with pytest.raises(fk.errors.DataError, match=r"label 255 of example 0 at \(0, 0\).*Categorical\(ignore_index=255\)"):
-        fk.empirical_information(second, data=(x, void))
+        fk.empirical_information(fk.networks.Model(net, fk.networks.Categorical(axis=1)), data=(x, void))
+
+
+MISSING = {
+    "gaussian": ("gaussian", float("nan")),
+    "poisson": ("poisson", -1.0),
+    "gamma": (lambda z: torch.distributions.Gamma(1 + z.exp(), 1.0), float("nan")),
+    "counts": (lambda z: torch.distributions.Independent(torch.distributions.Poisson(z.exp()), 1), -1.0),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_labels_that_do_not_count_may_be_anything(name: str) -> None:
+    likelihood, nothing = MISSING[name]
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).double()
+    labels, torn = torch.ones(5, 3).double(), torch.ones(5, 3).double()
+    mask = torch.arange(15).reshape(5, 3) % 4 != 0
+    if name == "counts":
+        mask = mask[:, 0]
+    torn[~mask] = nothing
+    net = fk.networks.Model(nn.Linear(4, 3).double(), likelihood, mask=lambda batch: mask)
+    F, G = (fk.empirical_information(net, data=(x, y), structure="diagonal") for y in (torn, labels))
+    assert F.n == 5
+    assert torch.equal(brute_force.flat(F), brute_force.flat(G))
 
 
 REFUSED = [
