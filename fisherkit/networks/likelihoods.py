@@ -58,6 +58,13 @@ class Likelihood(ABC):
     def root(self, output: Tensor) -> Sequence[Tensor]:
         """K vectors (b, ...) whose outer products sum to H."""
 
+    def times(self, output: Tensor, u: Tensor) -> Tensor:
+        """H u, like the output."""
+        total = torch.zeros_like(output)
+        for c in self.root(output):
+            total += c * (c * u).flatten(1).sum(dim=1).reshape(-1, *[1] * (output.ndim - 1))
+        return total
+
     @abstractmethod
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         """(draws, b, ...) labels, from random numbers taken example by example: any batch size draws the same."""
@@ -99,6 +106,10 @@ class Categorical(Likelihood):
         unit = torch.eye(output.shape[1], dtype=p.dtype, device=p.device)
         return Columns(output.shape[1], lambda k: p[:, k, None].sqrt() * (unit[k] - p))
 
+    def times(self, output: Tensor, u: Tensor) -> Tensor:
+        p = torch.softmax(output, dim=1)
+        return p * (u - (p * u).sum(dim=1, keepdim=True))
+
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         uniform = _like(rng.random((len(output), draws)), output)
         edges = torch.softmax(output.double(), dim=1).cumsum(dim=1)
@@ -129,6 +140,9 @@ class Bernoulli(Likelihood):
     def root(self, output: Tensor) -> Sequence[Tensor]:
         deviation = (torch.sigmoid(output) * torch.sigmoid(-output)).sqrt()
         return _one_at_a_time(deviation)
+
+    def times(self, output: Tensor, u: Tensor) -> Tensor:
+        return torch.sigmoid(output) * torch.sigmoid(-output) * u
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         uniform = _like(rng.random((len(output), draws, *output.shape[1:])), output).transpose(0, 1)
@@ -167,6 +181,9 @@ class Gaussian(Likelihood):
 
     def root(self, output: Tensor) -> Sequence[Tensor]:
         return _one_at_a_time(torch.full_like(output, self.variance**-0.5))
+
+    def times(self, output: Tensor, u: Tensor) -> Tensor:
+        return u / self.variance
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         normal = _like(rng.standard_normal((len(output), draws, *output.shape[1:])), output).transpose(0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,14 @@ from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
 from ..structures.base import Structure
+from ..structures.operator import Operator
 from ..uncertainty import LeaveOneOut, average
 from . import batches
 from .kept import Kept, KeptDense, kept_as
 from .layers import Linear, trusted
 from .likelihoods import Likelihood, as_likelihood
 from .network import Inputs, Network, check_finite, check_passes, check_state, differentiable, undisturbed, unwrap
+from .operator import NetworkProduct, collected
 from .sums import Batch
 
 GROUPS = 20
@@ -65,6 +67,7 @@ class Model(model.Model):
     """
 
     takes_inputs = True
+    structures = ("dense", "diagonal", "low-rank", "operator")
 
     def __init__(self, module: nn.Module, likelihood: str | Likelihood) -> None:
         if not isinstance(module, nn.Module):
@@ -99,6 +102,8 @@ class Model(model.Model):
     ) -> FisherInformation:
         method = method or Exact()
         require(method, (Exact, MonteCarlo), what="a network")
+        if structure == "operator":
+            return self._operator(theta, inputs, method)
         kind = kept_as(structure)
         if isinstance(method, MonteCarlo):
             mean, errors = self._monte_carlo(theta, inputs, method, kind)
@@ -108,22 +113,26 @@ class Model(model.Model):
         for batch in self._batches(theta, batches.of_inputs(inputs, self.device)):
             kept.add(batch, self.likelihood.root(batch.output))
             count += len(batch)
-        mean = kind.structure([s.div_(count) for s in kept.arrays()], self.parameters)
-        return FisherInformation.of(mean, Provenance(kind="expected", method=method))
+        return FisherInformation.of(kept.mean(count), Provenance(kind="expected", method=method))
 
     @undisturbed
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
+        if structure == "operator":
+            batches_of = self._labelled(theta, data)
+            found, count = self._product(theta, ((b, [self.likelihood.score(b.output, y)]) for b, y in batches_of), mean=False)
+            return FisherInformation.of(found, Provenance(kind="empirical", n=count))
         kind = kept_as(structure)
         kept, count = self._kept(kind), 0
         for batch, labels in self._labelled(theta, data):
             kept.add(batch, [self.likelihood.score(batch.output, labels)])
             count += len(batch)
-        stored = kind.structure(kept.arrays(), self.parameters)
-        return FisherInformation.of(stored, Provenance(kind="empirical", n=count))
+        return FisherInformation.of(kept.mean(1), Provenance(kind="empirical", n=count))
 
     @undisturbed
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         """The Hessian, (p, p) at once: for networks of a few thousand parameters."""
+        if structure not in ("dense", "diagonal"):
+            raise MethodError(f"the Hessian of a network is kept with structure='dense' or 'diagonal'; got {structure!r}.")
         kind, p = kept_as(structure), self.parameters.size
         cheaper = "fk.expected_information(..., structure='diagonal') needs p numbers, but is another information."
         check_budget(3 * p * p, what=f"the {p} x {p} Hessian", cheaper=cheaper)
@@ -134,6 +143,31 @@ class Model(model.Model):
         total = (total + total.T) / 2
         arrays = [total] if kind is KeptDense else list(torch.split(total.diagonal().clone(), list(self.parameters.sizes)))
         return FisherInformation.of(kind.structure(arrays, self.parameters), Provenance(kind="observed", n=count))
+
+    # -- products alone
+
+    def _operator(self, theta: Theta, inputs: Any, method: Method) -> FisherInformation:
+        found: Iterator[tuple[Batch, Sequence[Tensor] | None]]
+        passes = self._batches(theta, batches.of_inputs(inputs, self.device))
+        if isinstance(method, MonteCarlo):
+            method, draws = replace(method, groups=0), method.n
+            rng = np.random.default_rng(seed_sequence(method.rng))
+            found = ((batch, self._drawn(batch.output, draws, rng)) for batch in passes)
+        else:
+            found = ((batch, None) for batch in passes)
+        structure, _ = self._product(theta, found, mean=True)
+        return FisherInformation.of(structure, Provenance(kind="expected", method=method))
+
+    def _drawn(self, output: Tensor, draws: int, rng: np.random.Generator) -> list[Tensor]:
+        return [self.likelihood.score(output, y) / draws**0.5 for y in self.likelihood.sample(output, draws, rng)]
+
+    def _product(
+        self, theta: Theta, found: Iterator[tuple[Batch, Sequence[Tensor] | None]], *, mean: bool
+    ) -> tuple[Operator, int]:
+        data, count = collected(found)
+        network = Network(self.module, self._values(theta), own=True)
+        product = NetworkProduct(network, self.parameters, data, likelihood=self.likelihood, count=count if mean else 1)
+        return Operator.of(product), count
 
     # -- passes over the data
 
@@ -201,7 +235,7 @@ class Model(model.Model):
     ) -> tuple[Structure, LeaveOneOut | None]:
         """Sums per cell: strata of inputs, and within them groups of draws (or of inputs, where there is one draw)."""
         rng = np.random.default_rng(seed_sequence(method.rng))
-        plan = _Plan(method, kind.entries(self.parameters))
+        plan = _Plan(method if kind.additive else replace(method, groups=0), kind.entries(self.parameters))
         sums: dict[Cell, Kept] = {}
         counts: dict[Cell, int] = {}
         pieces = batches.cut_first(batches.of_inputs(inputs, self.device, plan.batch_size(inputs)), plan.strata)
@@ -214,8 +248,11 @@ class Model(model.Model):
                     sums[cell] = self._kept(kind, plan.numbers)
                 sums[cell].add(batch, vectors[draws])
                 counts[cell] = counts.get(cell, 0) + len(output) * len(vectors[draws])
+        if not plan.keep:
+            ((cell, kept),) = sums.items()
+            return kept.mean(counts[cell]), None
         arrays = {cell: kept.arrays() for cell, kept in sums.items()}
-        return _averaged(arrays, counts, lambda found: kind.structure(found, self.parameters), keep=plan.keep)
+        return _averaged(arrays, counts, lambda found: kind.structure(found, self.parameters))
 
 
 class _Plan:
@@ -244,7 +281,7 @@ class _Plan:
 
 
 def _averaged(
-    sums: dict[Cell, list[Tensor]], counts: dict[Cell, int], stored: Callable[[list[Tensor]], Structure], *, keep: bool
+    sums: dict[Cell, list[Tensor]], counts: dict[Cell, int], stored: Callable[[list[Tensor]], Structure]
 ) -> tuple[Structure, LeaveOneOut | None]:
     cells = sorted(sums)
     strata = sorted({s for s, _ in cells})
@@ -252,7 +289,7 @@ def _averaged(
     sizes = [[counts[cell] for cell in group] for group in grouped]
     parts = [average([[sums[cell][i] for cell in group] for group in grouped], sizes) for i in range(len(sums[cells[0]]))]
     mean, weights = stored([part[0] for part in parts]), parts[0][2]
-    if not keep or not weights:
+    if not weights:
         return mean, None
     replicates = tuple(stored([part[1][r] for part in parts if part[1]]) for r in range(len(weights)))
     return mean, LeaveOneOut(replicates, weights)
