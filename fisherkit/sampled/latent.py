@@ -102,7 +102,7 @@ class LatentModel(model.Model):
     >>> y = np.array([-1.0, 0.5, 2.0])
     >>> model = fk.sampled.LatentModel(log_density, posterior=posterior, parameters=("mu",), method=fk.MonteCarlo(4000, rng=0))
     >>> F = fk.observed_information(model, {"mu": 0.5}, data=y)
-    >>> bool(abs(float(F) - 3 / 2) < 4 * float(F.mcse))
+    >>> bool(abs(float(F) - 3 / 2) < 4 * F.mcse[0, 0])
     True
     """
 
