@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..structures.low_rank import LowRank as LowRankStructure
+from .products import Blocks
 from .sums import Batch
 
 FLUSH = 16  # batches summed in the network's own dtype, inside their matrix products, before float64 takes over
@@ -105,7 +107,7 @@ class KeptDiagonal(Kept):
 
 
 class KeptDense(Kept):
-    """One (p, p) matrix."""
+    """One (p, p) matrix, and blocks on their way to it."""
 
     name = "dense"
 
@@ -113,15 +115,27 @@ class KeptDense(Kept):
         super().__init__(parameters, device)
         p = parameters.size
         self._total = torch.zeros(p, p, dtype=torch.float64, device=device)
+        self._starts = dict(zip(parameters.names, [0, *accumulate(parameters.sizes)], strict=False))
+        self._blocks, self._waiting = Blocks(), 0
 
     @classmethod
     def entries(cls, parameters: Parameters) -> int:
         return parameters.size**2
 
     def add(self, batch: Batch, vectors: Sequence[Tensor]) -> None:
-        batch.add_products(vectors, self._total)
+        batch.add_products(vectors, self._blocks, self._total)
+        self._waiting += 1
+        if self._waiting >= FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._blocks.move_to(self._total, self._starts)
+        self._waiting = 0
+        if not bool(torch.isfinite(self._total.diagonal()).all()):
+            raise DataError("a squared score is not finite: it is beyond the range of the network's dtype. Use .double().")
 
     def arrays(self) -> list[Tensor]:
+        self._flush()
         return [self._total]
 
     @classmethod

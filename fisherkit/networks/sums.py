@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import DataError
 from .layers import Forward, Linear, add_to
 from .network import Inputs, Network
+from .products import Blocks
 
 ENTRIES = 2**24  # of per-example gradients held at a time: 128 MiB in float64
 
@@ -68,11 +69,18 @@ class Batch:
         for i, summed in squared.items():
             layers[i].add_squares(inputs[i], summed, total)
 
-    def add_products(self, cotangents: Sequence[Tensor], total: Tensor) -> None:
-        """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk to a (p, p) matrix in float64."""
-        for v in self.rows(cotangents):
-            total.addmm_(v.T, v)
-        if not bool(torch.isfinite(total.diagonal()).all()):
+    def add_products(self, cotangents: Sequence[Tensor], blocks: Blocks, total: Tensor) -> None:
+        """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk: to blocks where all layers are linear, else to the matrix."""
+        if len(cotangents) > 1 and not self.rest and all(x.ndim == 2 for x in self.forward.x):
+            g = zip(*(map(_single, self.forward.gradients(c)) for c in cotangents), strict=True)
+            gradients = [torch.stack(parts) for parts in g]
+            blocks.add(self.forward.layers, [_single(x) for x in self.forward.x], gradients)
+            finite = torch.stack([part.sum() for part in (*self.forward.x, *gradients)])
+        else:
+            for v in self.rows(cotangents):
+                total.addmm_(v.T, v)
+            finite = total.diagonal()
+        if not bool(torch.isfinite(finite).all()):
             self._refuse(cotangents)
 
     def rows(self, cotangents: Sequence[Tensor]) -> Iterator[Tensor]:
