@@ -8,8 +8,9 @@ from a traced forward differentiation once there are enough products to pay for 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..parameters import Parameters
 from ..structures.base import Leaves
 from .kept import KeptDiagonal
 from .layers import trusted
-from .likelihoods import Likelihood
+from .likelihood import Likelihood, rank_ones
 from .network import Inputs, Network, undisturbed
 from .sums import Batch
 
@@ -31,6 +32,24 @@ SHARE = 0.25  # of the memory budget for graphs that are kept
 
 
 Push = Callable[[Sequence[Tensor]], Tensor]
+Term = tuple[Batch, Sequence[Tensor] | None, Tensor | None]  # a batch, its vectors, the weights of its places
+
+
+@dataclass(frozen=True)
+class Datum:
+    """What is kept of a batch: inputs, vectors whose outer products sum to H (None where the likelihood tells it), weights."""
+
+    inputs: Inputs
+    vectors: Sequence[Tensor] | None
+    weights: Tensor | None
+    entries: int
+
+    def columns(self, likelihood: Likelihood, output: Tensor) -> Sequence[Tensor]:
+        return likelihood.root(output, self.weights).columns if self.vectors is None else self.vectors
+
+    def squared(self, likelihood: Likelihood, output: Tensor, u: Tensor) -> Tensor:
+        """H u."""
+        return likelihood.root(output, self.weights).squared(u) if self.vectors is None else rank_ones(self.vectors, u)
 
 
 class Linearization:
@@ -98,7 +117,7 @@ class Linearization:
     def _traced(self) -> Push:
         """Forward differentiation with all that does not depend on v worked out."""
         names = list(self._network.values)
-        call = lambda values: torch.func.functional_call(self._network.module, values, self._inputs)  # noqa: E731
+        call = lambda values: self._network.at(values, self._inputs)  # noqa: E731
         values = {name: value.detach() for name, value in self._network.values.items()}
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch.fx about its own graph
@@ -144,8 +163,7 @@ class NetworkProduct:
     ----------
     network : Network
         One that owns its weights: F belongs to a point, and the caller may train on.
-    data : sequence of (inputs, vectors)
-        Batches; the vectors' outer products sum to H, or None where the likelihood tells it.
+    data : sequence of Datum
     likelihood : Likelihood
     count : int
         What the sum is divided by.
@@ -155,7 +173,7 @@ class NetworkProduct:
         self,
         network: Network,
         parameters: Parameters,
-        data: Sequence[tuple[Inputs, Sequence[Tensor] | None]],
+        data: Sequence[Datum],
         *,
         likelihood: Likelihood,
         count: int,
@@ -185,13 +203,13 @@ class NetworkProduct:
         rows = [(leaf.T if wide else leaf[None]).to(p).contiguous() for leaf, p in zip(leaves, like, strict=True)]
         out = [torch.zeros(row.shape, dtype=torch.float64, device=self.device) for row in rows]
         with self._lock, _differentiable_twice():
-            for index, (inputs, own) in enumerate(self._data):
-                batch = self._linearized(index, inputs)
+            for index, datum in enumerate(self._data):
+                batch = self._linearized(index, datum.inputs)
                 batch.prepare(len(rows[0]))
                 output = batch.output.detach()
                 for j in range(len(rows[0])):
                     change = batch.push([row[j].reshape(p.shape) for row, p in zip(rows, like, strict=True)])
-                    cotangent = self._likelihood.times(output, change) if own is None else _rank_ones(own, change)
+                    cotangent = datum.squared(self._likelihood, output, change)
                     for total, part in zip(out, batch.pull(cotangent), strict=True):
                         total[j] += part.reshape(-1)
         return [total.div_(self._count).T if wide else total.div_(self._count)[0] for total in out]
@@ -199,10 +217,10 @@ class NetworkProduct:
     @undisturbed
     def diagonal(self) -> Leaves:
         kept = KeptDiagonal(self.parameters, self.device)
-        layers = trusted(self._network, tuple(x[:3] for x in self._data[0][0]))
-        for inputs, own in self._data:
-            batch = Batch(self._network, layers, inputs)
-            kept.add(batch, self._likelihood.root(batch.output) if own is None else own)
+        layers = trusted(self._network, tuple(x[:3] for x in self._data[0].inputs))
+        for datum in self._data:
+            batch = Batch(self._network, layers, datum.inputs)
+            kept.add(batch, datum.columns(self._likelihood, batch.output))
             batch.release()
         return [total / self._count for total in kept.arrays()]
 
@@ -215,25 +233,13 @@ class NetworkProduct:
         return found
 
 
-def collected(found: Iterable[tuple[Batch, Sequence[Tensor] | None]]) -> tuple[list[Any], int]:
-    """Copies of the inputs, with the vectors of each batch where they cannot be made again; and how many examples."""
-    data, count, entries = [], 0, 0
-    for batch, own in found:
-        entries += sum(x.numel() for x in batch.inputs) + sum(c.numel() for c in own or ())
-        check_budget(entries, what="a copy of the inputs, which an operator keeps,", cheaper="structure='diagonal' keeps none.")
-        data.append((tuple(x.clone() for x in batch.inputs), own))
-        count += len(batch)
-    return data, count
-
-
-def _rank_ones(vectors: Sequence[Tensor], change: Tensor) -> Tensor:
-    """sum_k c_k <c_k, u> for each example."""
-    flat = change.reshape(len(change), -1)
-    total = torch.zeros_like(flat)
-    for c in vectors:
-        c = c.reshape(flat.shape).to(flat)
-        total += c * (c * flat).sum(dim=1, keepdim=True)
-    return total.reshape(change.shape)
+def held(batch: Batch, vectors: Sequence[Tensor] | None, weights: Tensor | None, earlier: Sequence[Datum]) -> Datum:
+    """A copy of a batch's inputs, with its vectors where they cannot be made again; refused over the budget."""
+    own = None if vectors is None else list(vectors)
+    parts = [*batch.inputs, *(own or ())]
+    entries = sum(part.numel() for part in parts) + sum(datum.entries for datum in earlier)
+    check_budget(entries, what="a copy of the inputs, which an operator keeps,", cheaper="structure='diagonal' keeps none.")
+    return Datum(tuple(x.clone() for x in batch.inputs), own, weights, sum(part.numel() for part in parts))
 
 
 def _saved(node: Any) -> list[Tensor]:

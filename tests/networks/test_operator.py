@@ -94,6 +94,29 @@ def test_every_kind_agrees_with_the_dense_one(likelihood: Any, kind: str) -> Non
     assert (lazy.n, lazy.kind) == (formed.n, formed.kind)
 
 
+@pytest.mark.parametrize("estimator", ["labels", "hutchinson"])
+@pytest.mark.parametrize("likelihood", ["poisson", fk.networks.HeteroscedasticGaussian()], ids=str)
+def test_masks_signs_and_other_likelihoods(likelihood: Any, estimator: str) -> None:
+    """A network of tokens by name, half of them masked."""
+    torch.manual_seed(5)
+
+    class Tagger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(3, 2)
+
+        def forward(self, features: Any, kept: Any = None) -> Any:
+            return self.inner(features)[..., 0] if likelihood == "poisson" else self.inner(features).movedim(-1, 1)
+
+    batch = {"features": torch.randn(6, 4, 3).double(), "kept": torch.rand(6, 4) < 0.5}
+    net = fk.networks.Model(Tagger().double(), likelihood, mask="kept" if likelihood == "poisson" else None)
+    batch = batch if likelihood == "poisson" else {"features": batch["features"]}
+    for method in (fk.Exact(), fk.MonteCarlo(3, rng=0, estimator=estimator)):
+        found = (fk.expected_information(net, inputs=batch, structure=s, method=method) for s in ("operator", "dense"))
+        lazy, formed = found
+        torch.testing.assert_close(lazy.dense(), formed.dense())
+
+
 def test_it_stays_at_its_point_when_the_network_moves_on() -> None:
     torch.manual_seed(2)
     module, X = small(), torch.randn(6, 4).double()
