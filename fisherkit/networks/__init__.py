@@ -6,8 +6,9 @@ from ..optional import require
 
 require("torch", extra="torch", what="fisherkit.networks")
 
+from .kept import LowRank  # noqa: E402 only once torch is there
 from .likelihood import Likelihood  # noqa: E402 only once torch is there
 from .likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson  # noqa: E402
 from .model import Model  # noqa: E402
 
-__all__ = ["Bernoulli", "Categorical", "Gaussian", "HeteroscedasticGaussian", "Likelihood", "Model", "Poisson"]
+__all__ = ["Bernoulli", "Categorical", "Gaussian", "HeteroscedasticGaussian", "Likelihood", "LowRank", "Model", "Poisson"]

@@ -23,6 +23,7 @@ from .batches import BATCH, Item, count
 from .layers import add_to
 from .likelihood import Columns, Likelihood
 from .network import Network
+from .products import Blocks
 
 GROUPS = 20
 REPLICATE_ENTRIES = 2**25  # leave-one-out replicates above this many numbers are not kept unless asked for
@@ -71,7 +72,7 @@ class BatchScores:
                 else:
                     add_to(total, name, g**2)
 
-    def add_products(self, cotangents: Sequence[Tensor], total: Tensor) -> None:
+    def add_products(self, cotangents: Sequence[Tensor], blocks: Blocks, total: Tensor) -> None:
         """Add the outer product of sum_n J_n' c_n for each vector."""
         rows = [torch.cat([g.double().flatten() for _, g in self._sums(cotangent)]) for cotangent in cotangents]
         v = torch.stack(rows)
@@ -114,6 +115,10 @@ class Plan:
         known = count(inputs, 1) if not hasattr(inputs, "__next__") else None
         return BATCH if known is None else max(1, min(BATCH, -(-known // self.strata)))
 
+    @property
+    def all_cells(self) -> list[Cell]:
+        return sorted({cell for index in range(self.strata) for cell, _ in self.cells(index)})
+
     def cells(self, index: int) -> Iterator[tuple[Cell, slice]]:
         """With one draw per input, the strata of inputs are the groups of a single stratum."""
         at = index % self.strata
@@ -122,7 +127,7 @@ class Plan:
 
 
 def averaged(
-    sums: dict[Cell, list[Tensor]], counts: dict[Cell, int], stored: Callable[[list[Tensor]], Structure], *, keep: bool
+    sums: dict[Cell, list[Tensor]], counts: dict[Cell, int], stored: Callable[[list[Tensor]], Structure]
 ) -> tuple[Structure, LeaveOneOut | None]:
     """The mean of the cells, and its leave-one-out replicates where they are wanted."""
     cells = sorted(sums)
@@ -131,7 +136,7 @@ def averaged(
     sizes = [[counts[cell] for cell in group] for group in grouped]
     parts = [average([[sums[cell][i] for cell in group] for group in grouped], sizes) for i in range(len(sums[cells[0]]))]
     mean, weights = stored([part[0] for part in parts]), parts[0][2]
-    if not keep or not weights:
+    if not weights:
         return mean, None
     replicates = tuple(stored([part[1][r] for part in parts if part[1]]) for r in range(len(weights)))
     return mean, LeaveOneOut(replicates, weights)

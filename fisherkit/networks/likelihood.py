@@ -44,11 +44,12 @@ class Columns(Sequence[Tensor]):
 
 @dataclass(frozen=True)
 class Root:
-    """A square root S of H, H = S S', as the map v -> S v from (b, *shape) to vectors like the output."""
+    """A square root S of H, H = S S', as the map v -> S v from (b, *shape) to vectors like the output, and its transpose."""
 
     output: Tensor
     shape: tuple[int, ...]
     times: Callable[[Tensor], Tensor]
+    transpose: Callable[[Tensor], Tensor] | None = None
 
     def __len__(self) -> int:
         """How many columns."""
@@ -59,10 +60,32 @@ class Root:
         """The vectors whose outer products sum to H, one for each entry of v."""
         return Columns(len(self), lambda k: self.times(self._unit(k)))
 
+    def squared(self, u: Tensor) -> Tensor:
+        """H u, like the output."""
+        if self.transpose is not None:
+            return self.times(self.transpose(u))
+        return rank_ones(self.columns, u)
+
     def _unit(self, k: int) -> Tensor:
         unit = self.output.new_zeros(len(self))
         unit[k] = 1
         return unit.reshape(1, *self.shape).expand(len(self.output), *self.shape)
+
+
+def scaling(output: Tensor, deviation: Tensor) -> Root:
+    """The diagonal root of independent outputs."""
+    times = lambda v: deviation * v  # noqa: E731 both ways
+    return Root(output, tuple(output.shape[1:]), times, times)
+
+
+def rank_ones(vectors: Sequence[Tensor], u: Tensor) -> Tensor:
+    """sum_k c_k <c_k, u> for each example."""
+    flat = u.reshape(len(u), -1)
+    total = torch.zeros_like(flat)
+    for c in vectors:
+        c = c.reshape(flat.shape).to(flat)
+        total += c * (c * flat).sum(dim=1, keepdim=True)
+    return total.reshape(u.shape)
 
 
 class Likelihood(ABC):

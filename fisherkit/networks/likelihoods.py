@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import DataError, LayoutError
 from .distributions import FromDistribution
-from .likelihood import Elementwise, Likelihood, Root, numbers, refuse_labels, weighted
+from .likelihood import Elementwise, Likelihood, Root, numbers, refuse_labels, scaling, weighted
 
 ENTRIES = 2**24  # of cumulative probabilities held at a time while labels are drawn
 LARGEST_RATE = 2.0**62  # of a Poisson count that fits an integer
@@ -101,7 +101,11 @@ class Categorical(Likelihood):
             vectors = others.scatter(axis, top, -others.sum(dim=axis, keepdim=True))  # columns sum to 0: no 1 - p
             return weighted(vectors, weights, axis)
 
-        return Root(output, tuple(output.shape[1:]), times)
+        def transpose(u: Tensor) -> Tensor:
+            u = weighted(u, weights, axis)
+            return deviation * (u - (p * u).sum(dim=axis, keepdim=True))
+
+        return Root(output, tuple(output.shape[1:]), times, transpose)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         logits = output.movedim(self._axis(output), -1)
@@ -134,7 +138,7 @@ class Bernoulli(Elementwise):
 
     def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
         deviation = weighted((torch.sigmoid(output) * torch.sigmoid(-output)).sqrt(), weights)
-        return Root(output, self.places(output), lambda v: deviation * v)
+        return scaling(output, deviation)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         uniform = numbers(rng.random((len(output), draws, *output.shape[1:])), output)
@@ -186,7 +190,7 @@ class Gaussian(Elementwise):
 
     def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
         precision = weighted(self._variance(output).rsqrt(), weights)
-        return Root(output, self.places(output), lambda v: precision * v)
+        return scaling(output, precision)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         normal = numbers(rng.standard_normal((len(output), draws, *output.shape[1:])), output)
@@ -243,7 +247,7 @@ class HeteroscedasticGaussian(Likelihood):
         log_variance = self._heads(output)[1]
         parts = ((-0.5 * log_variance).exp(), torch.full_like(log_variance, 0.5**0.5))
         deviation = torch.cat([weighted(part, weights) for part in parts], dim=self.axis)
-        return Root(output, tuple(output.shape[1:]), lambda v: deviation * v)
+        return scaling(output, deviation)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         mean, log_variance = self._heads(output)
@@ -269,7 +273,7 @@ class Poisson(Elementwise):
 
     def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
         deviation = weighted(self._rate(output).sqrt(), weights)
-        return Root(output, self.places(output), lambda v: deviation * v)
+        return scaling(output, deviation)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         rate = self._rate(output.detach().double()).cpu().numpy()

@@ -29,20 +29,21 @@ class Network:
         The parameters that are differentiated; the others are constants.
     keys : tuple of str
         Names by which the module is given its inputs; by position where there are none.
+    own : bool
+        Copy the weights too: for what outlives the call.
     """
 
-    def __init__(self, module: nn.Module, values: Mapping[str, Tensor], keys: tuple[str, ...] = ()) -> None:
+    def __init__(self, module: nn.Module, values: Mapping[str, Tensor], keys: tuple[str, ...] = (), *, own: bool = False) -> None:
         self.keys = keys
         by_name = dict(module.named_parameters(remove_duplicate=False))
         given = {id(by_name[name]): value for name, value in values.items()}
         memo: dict[int, Any] = {
-            id(p): nn.Parameter(given[id(p)].detach() if id(p) in given else p.detach(), requires_grad=False)
-            for p in by_name.values()
+            id(p): nn.Parameter(_held(given.get(id(p), p), own), requires_grad=own and id(p) in given) for p in by_name.values()
         }
         memo.update((id(kept), kept.detach()) for kept in _activations(module))  # deepcopy refuses them
         self.module = copy.deepcopy(module, memo)
-        own = dict(self.module.named_parameters(remove_duplicate=False))
-        self.values = {name: own[name] for name in values}
+        inside = dict(self.module.named_parameters(remove_duplicate=False))
+        self.values = {name: inside[name] for name in values}
 
     def __call__(self, inputs: Inputs) -> Tensor:
         positional, named = self._arguments(inputs)
@@ -89,6 +90,10 @@ class Network:
             gradients = torch.autograd.grad(total, list(values.values()), allow_unused=True, materialize_grads=True)
             rows.append([g.to_dense() for g in gradients])
         return {name: torch.stack(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _held(value: Tensor, own: bool) -> Tensor:
+    return value.detach().clone() if own else value.detach()
 
 
 def undisturbed(verb: Callable[..., Result]) -> Callable[..., Result]:
