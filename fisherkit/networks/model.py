@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -291,11 +292,12 @@ class Model(model.Model):
         """
         check_state(self.module)
         network = Network(self.module, self._values(theta))
-        layers: list[Any] | None = None
+        first, few = batches.peek(source, TRIAL)
+        if few:
+            network.keys = next(item.keys for item in first if len(item))
+            layers = self._tried(network, few, summed=summed)
         share = share or Alone()
-        for item in share.deal(source):
-            if layers is None:
-                network.keys, layers = item.keys, self._tried(network, item.inputs, summed=summed)
+        for item in share.deal(chain(first, source)):
             if item.keys != network.keys:
                 raise LayoutError(f"every batch must have the same entries; the first had {network.keys}, another {item.keys}.")
             batch = BatchScores(network, item, share.start) if summed else Batch(network, layers, item.inputs, share.start)
@@ -303,14 +305,11 @@ class Model(model.Model):
             yield batch, item
             batch.release()
 
-    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> list[Any]:
+    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> Any:
         """A few examples through the network, and the layers that may take the quick way."""
-        few = tuple(x[:TRIAL] if len(x) >= TRIAL else x.repeat(TRIAL, *[1] * (x.ndim - 1))[:TRIAL] for x in inputs)
         with torch.no_grad():
-            output = check_passes(network, few)
-            check_finite(network, few, output, 0)
-            self.likelihood.check_output(output)
-        return [] if summed else trusted(network, few)
+            self.likelihood.check_output(check_passes(network, inputs))
+        return [] if summed else trusted(network, inputs)
 
     def _labelled(self, theta: Theta, data: Any, share: Alone | None = None) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
         """Each batch with its labels and the weights of their places."""
@@ -319,7 +318,12 @@ class Model(model.Model):
         source = batches.of_pairs(data, self.device, mask=self.counting.mask)
         bar = shown(source, total=batches.count(data, batches.BATCH), progress=self._progress)
         for batch, item in self._batches(theta, iter(bar), share):
-            labels, weights = self.counting.labels(self.likelihood, batch.output, item)
+            try:
+                labels, weights = self.counting.labels(self.likelihood, batch.output, item)
+            except DataError as error:
+                if not batch.start:
+                    raise
+                raise DataError(f"{error} The batch starts at example {batch.start}.") from error
             yield batch, labels, weights
 
     def _scores(self, batch: Batch, labels: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
