@@ -78,10 +78,3 @@ def test_draws_in_groups() -> None:
     exact = brute_force.expected(module, X)
     z = (F.dense() - exact) / F.mcse
     assert float(z[torch.isfinite(z)].abs().max()) < 6
-
-
-def test_products_beyond_the_range_are_refused() -> None:
-    module = nn.Linear(1, 2)
-    net = fk.networks.Model(module, fk.networks.Gaussian(1e-20))
-    with pytest.raises(fk.errors.DataError, match="beyond the range of the network's dtype"):
-        fk.expected_information(net, inputs=torch.full((3, 1), 1e15), structure="dense")
