@@ -292,11 +292,11 @@ class Model(model.Model):
         """
         check_state(self.module)
         network = Network(self.module, self._values(theta))
-        share = share or Alone()
         first, few = batches.peek(source, TRIAL)
         if few:
             network.keys = next(item.keys for item in first if len(item))
             layers = self._tried(network, few, summed=summed)
+        share = share or Alone()
         for item in share.deal(chain(first, source)):
             if item.keys != network.keys:
                 raise LayoutError(f"every batch must have the same entries; the first had {network.keys}, another {item.keys}.")
