@@ -22,7 +22,7 @@ from ..structures.base import Structure
 from ..uncertainty import LeaveOneOut, average
 from . import batches
 from .kept import Kept, KeptDense, kept_as
-from .layers import Linear, trusted
+from .layers import Trust, trusted
 from .likelihoods import Likelihood, as_likelihood
 from .network import Inputs, Network, check_finite, check_passes, check_state, differentiable, undisturbed, unwrap
 from .sums import Batch
@@ -150,17 +150,17 @@ class Model(model.Model):
         """Each batch through a private view of the network, which the first few examples have tried."""
         check_state(self.module)
         network = Network(self.module, self._values(theta))
-        layers: list[Linear] | None = None
+        trust: Trust | None = None
         seen = 0
         for inputs in source:
             if not len(inputs[0]):
                 continue
-            if layers is None:
+            if trust is None:
                 few = tuple(x[:TRIAL] if len(x) >= TRIAL else x.repeat(TRIAL, *[1] * (x.ndim - 1))[:TRIAL] for x in inputs)
                 with torch.no_grad():
                     self.likelihood.check_output(check_passes(network, few))
-                layers = trusted(network, few)
-            batch = Batch(network, layers, inputs, seen)
+                trust = trusted(network, few)
+            batch = Batch(network, trust, inputs, seen)
             check_finite(batch.output, seen)
             seen += len(inputs[0])
             yield batch
