@@ -98,9 +98,7 @@ def test_state_survives_a_file(tmp_path) -> None:
     assert other.penalty().item() == pytest.approx(guard.penalty().item(), rel=1e-6)
     with pytest.raises(fk.errors.LayoutError, match="does not fit the network; missing"):
         ewc(nn.Sequential(nn.Linear(4, 3))).load_state_dict(guard.state_dict())
-    with pytest.raises(
-        fk.errors.LayoutError, match=r"weight was consolidated with shape \(3, 4\) in the state and now has shape \(2, 4\)"
-    ):
+    with pytest.raises(fk.errors.LayoutError, match=r"weight has shape \(3, 4\) in the state and \(2, 4\) in the network.$"):
         ewc(nn.Linear(4, 2)).load_state_dict(guard.state_dict())
 
 

@@ -12,6 +12,7 @@ from ...errors import LayoutError
 from .memory import Shapes
 
 Parameters = Mapping[str, nn.Parameter]
+Shape = tuple[int, ...]
 
 
 class Binding:
@@ -54,18 +55,32 @@ class Binding:
         return {name: every[name] for name in names}
 
 
-def check_shape(name: str, shape: tuple[int, ...], every: Parameters, *, grown: bool = False, where: str = "") -> None:
-    """Refuse a parameter that is gone, or of another shape; a larger one may hold the information of a smaller."""
+def check_shape(name: str, shape: Shape, every: Parameters, *, grown: bool = False) -> None:
+    """Refuse a parameter that is gone, or of another shape; a larger one may hold what is known of a smaller."""
     if name not in every:
-        raise LayoutError(f"parameter {name} was consolidated with shape {shape}{where} and now is gone; see ewc.release.")
+        raise LayoutError(
+            f"parameter {name} was consolidated with shape {shape} and now is gone; to let go of it, call ewc.release({name!r})."
+        )
     now = tuple(every[name].shape)
-    if now == shape:
+    if now == shape or (grown and _holds(now, shape)):
         return
-    larger = len(now) == len(shape) and all(a >= b for a, b in zip(now, shape, strict=True))
-    if not (grown and larger):
-        cure = "to keep what is known of its old entries, say so" if larger else "what is known of it fits no more"
-        how = "load_state_dict(state, grown=True)" if where else f"ewc.adopt({name!r})" if larger else f"ewc.release({name!r})"
-        raise LayoutError(f"parameter {name} was consolidated with shape {shape}{where} and now has shape {now}; {cure}: {how}.")
+    cure = (
+        "To keep what is known of its old entries, call ewc.adopt" if _holds(now, shape) else "To let go of it, call ewc.release"
+    )
+    raise LayoutError(f"parameter {name} was consolidated with shape {shape} and now has shape {now}. {cure}({name!r}).")
+
+
+def check_loaded(name: str, shape: Shape, every: Parameters, *, grown: bool) -> None:
+    """The same for a state from elsewhere."""
+    now = tuple(every[name].shape)
+    if now == shape or (grown and _holds(now, shape)):
+        return
+    cure = " load_state_dict(state, grown=True) takes it, knowing nothing of the new entries." if _holds(now, shape) else ""
+    raise LayoutError(f"parameter {name} has shape {shape} in the state and {now} in the network.{cure}")
+
+
+def _holds(now: Shape, shape: Shape) -> bool:
+    return len(now) == len(shape) and all(a >= b for a, b in zip(now, shape, strict=True))
 
 
 def check_names(found: Collection[str], every: Collection[str], wanted: Iterable[str]) -> None:

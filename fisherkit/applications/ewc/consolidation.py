@@ -15,7 +15,7 @@ from ...information import FisherInformation
 from ...methods import Method
 from ...model import as_model
 from . import state as states
-from .binding import Binding, below, check_names, check_shape
+from .binding import Binding, below, check_loaded, check_names, check_shape
 from .pull import Pulls
 from .report import Report, VanishedInformationWarning, report, vanished
 from .state import State
@@ -339,7 +339,7 @@ class EWC:
         if found.memories:
             check_names(found.shapes, every, {} if grown else self._net.tensors)
         for name, shape in found.shapes.items():
-            check_shape(name, shape, every, grown=grown, where=" in the state")
+            check_loaded(name, shape, every, grown=grown)
         self._keep(found.grown({name: every[name] for name in found.shapes}))
 
     def _keep(self, state: State) -> None:

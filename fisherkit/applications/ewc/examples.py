@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from ...errors import DataError
+from ...errors import DataError, FisherkitError, LayoutError
 
 
 class Examples(Iterable[Any]):
@@ -15,6 +17,7 @@ class Examples(Iterable[Any]):
 
     def __init__(self, loader: Iterable[Any], limit: int | None) -> None:
         self.loader, self.limit, self.seen = loader, limit, 0
+        self.given: Any = None  # the batch that the network is at work on
 
     def __iter__(self) -> Iterator[Any]:
         for item in self.loader:
@@ -23,9 +26,25 @@ class Examples(Iterable[Any]):
                 item = _first(item, self.limit - self.seen)
                 rows = self.limit - self.seen
             self.seen += rows
+            self.given = item
             yield item
+            self.given = None
             if self.seen == self.limit:
                 return
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """What goes wrong inside the network is told with the shapes of the batch; the loader's own errors pass."""
+        try:
+            yield
+        except (RuntimeError, TypeError, IndexError) as error:
+            if self.given is None or isinstance(error, (FisherkitError, torch.OutOfMemoryError)):
+                raise
+            found = ", ".join(f"{tuple(x.shape)} {x.dtype}" for x in _tensors(self.given))
+            raise LayoutError(
+                f"the network cannot take a batch of the loader, tensors of {found}, after {self.seen - _rows(self.given)} "
+                f"examples: {error}."
+            ) from error
 
 
 class Whole:

@@ -38,6 +38,8 @@ class Memory:
 
     def to(self, device: torch.device) -> Memory:
         """Where the network is now."""
+        if device_of(self.information) == device:
+            return self
         structure = structure_of(self.information).map(lambda array: array.to(device))
         moved = FisherInformation.of(structure, self.information._provenance)
         return Memory(moved, {name: value.to(device) for name, value in self.anchor.items()})
@@ -58,6 +60,27 @@ def summed(memories: Sequence[Memory]) -> FisherInformation:
     """The sum of their informations, where the last one is."""
     device = device_of(memories[-1].information)
     return reduce(joined, [memory.to(device).information for memory in memories])
+
+
+def merged(memories: Sequence[Memory]) -> tuple[Memory, float]:
+    r"""One memory and a constant with the same sum of penalties, of diagonal informations.
+
+    :math:`\sum_t F_t (\theta - \theta_t)^2 = F (\theta - c)^2 + \sum_t F_t (c - \theta_t)^2` with :math:`F = \sum_t F_t` and
+    :math:`c = \sum_t F_t \theta_t / F`.
+    """
+    whole = summed(memories)
+    moved = [memory.to(device_of(whole)) for memory in memories]
+    parts = [structure_of(memory.information).arrays for memory in moved]
+    centre: dict[str, Tensor] = {}
+    constant = 0.0
+    for name, shape in shapes_of(whole).items():
+        pairs = [(F[name], m.anchor[name].double().reshape(-1)) for F, m in zip(parts, moved, strict=True) if name in F]
+        total = structure_of(whole).arrays[name]
+        mean = torch.stack([F * anchor for F, anchor in pairs]).sum(dim=0) / total
+        mean = torch.where(total > 0, mean, pairs[-1][1])
+        constant += sum(float((F * (mean - anchor) ** 2).sum()) for F, anchor in pairs)
+        centre[name] = mean.reshape(shape)
+    return Memory(whole, centre), constant
 
 
 def device_of(information: FisherInformation) -> torch.device:

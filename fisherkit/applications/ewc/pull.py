@@ -1,4 +1,4 @@
-r"""The quadratic form of a memory, in the network's place and precision: what each training step evaluates.
+r"""The quadratic forms of the memories, in the network's place and precision: what each training step evaluates.
 
 One product with F serves the value :math:`\delta^\top F \delta` and its gradient :math:`2 F \delta`, whatever the structure;
 F and the anchor are converted once, not at each step.
@@ -14,7 +14,11 @@ from torch import Tensor
 
 from ...structures.base import Structure
 from ...structures.diagonal import Diagonal
-from .memory import Memory, structure_of, summed
+from .memory import Memory, merged, structure_of, summed
+
+BLOCK = 2**16  # products added in the network's precision, before float64 adds the blocks
+
+Own = Mapping[str, Tensor]
 
 
 class Pulls:
@@ -24,57 +28,72 @@ class Pulls:
         self._memories = memories
         self._place: tuple[torch.device, torch.dtype] | None = None
         self._pulls: list[Pull] = []
-        self._total: Structure | None = None
+        self._constant = 0.0
+        self._damped: Structure | None = None
+        self._rate, self._shares = 0.0, dict[str, Tensor]()
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(Pulls(self._memories))
 
-    def quadratic(self, own: Mapping[str, Tensor]) -> Tensor:
+    def quadratic(self, own: Own) -> Tensor:
         """The sum over the memories of delta' F delta, a scalar that knows its gradient."""
         self._convert(own)
-        return torch.stack([pull.quadratic(own) for pull in self._pulls]).sum()
+        return torch.stack([pull.quadratic(own) for pull in self._pulls]).sum() + self._constant
 
-    def proximal_step_(self, own: Mapping[str, Tensor], rate: float) -> None:
-        r"""The minimum of the penalty plus a quadratic around the weights, exactly.
-
-        With :math:`r = \mathrm{lr}\,\lambda` and :math:`F = \sum_t F_t`, the weights
-        :math:`\theta - (F + I/r)^{-1} \sum_t F_t (\theta - \theta_t)` minimise over :math:`\vartheta`
-        :math:`\frac{r}{2} \sum_t (\vartheta - \theta_t)^\top F_t (\vartheta - \theta_t) + \frac12 \|\vartheta - \theta\|^2`.
-        A frozen parameter is known, and stays.
-        """
+    def proximal_step_(self, own: Own, rate: float) -> None:
+        """The minimum of rate / 2 times that sum plus half the squared distance from the weights of now; frozen ones stay."""
         self._convert(own)
+        with torch.no_grad():
+            if isinstance(self._pulls[0].structure, Diagonal):
+                self._shrink_(own, rate)
+            else:
+                self._solve_(own, rate)
+
+    def _shrink_(self, own: Own, rate: float) -> None:
+        """Entry by entry, the share F / (F + 1 / rate) of the way to the anchor; it is kept while the rate stays."""
+        (pull,) = self._pulls
+        if self._rate != rate:
+            least = max(1 / rate, torch.finfo(pull.anchor[0].dtype).tiny)
+            leaves = zip(pull.names, pull.structure.diagonal(), strict=True)
+            self._rate, self._shares = rate, {name: F / (F + least) for name, F in leaves}
+        for name, anchor in zip(pull.names, pull.anchor, strict=True):
+            p, share = own[name], self._shares[name].reshape(own[name].shape)
+            if not p.requires_grad:
+                continue
+            if p.dtype == anchor.dtype:
+                p.lerp_(anchor.reshape(p.shape), share)
+            else:
+                p.copy_(torch.lerp(p.to(anchor.dtype), anchor.reshape(p.shape), share))
+
+    def _solve_(self, own: Own, rate: float) -> None:
+        r"""With :math:`F = \sum_t F_t`, the weights :math:`\theta - (F + I/r)^{-1} \sum_t F_t (\theta - \theta_t)`."""
         gradient: dict[str, Tensor] = {}
         for pull in self._pulls:
-            for name, value in pull.gradient(own).items():
+            for name, value in zip(pull.names, pull.products([own[name] for name in pull.names]), strict=True):
                 gradient[name] = gradient[name] + value if name in gradient else value
-        self._total = total = self._total or self._sum()
-        free = [name for name in total.parameters.names if own[name].requires_grad]
-        if not free:
-            return
-        total = total if len(free) == len(total.parameters.names) else total.select(free)
-        moves = _damped(total, [gradient[name] for name in free], 1 / rate)
-        with torch.no_grad():
-            for name, move in zip(free, moves, strict=True):
-                own[name].sub_(move.reshape(own[name].shape))
+        if self._damped is None:
+            device = own[self._pulls[0].names[0]].device
+            self._damped = _informed(structure_of(summed(self._memories))).map(lambda array: array.to(device))
+        names = self._damped.parameters.names
+        free = [name for name in names if own[name].requires_grad]
+        total = self._damped if len(free) == len(names) else self._damped.select(free)
+        moves = total.solve([gradient[name].double() for name in free], 1 / rate) if free else ()
+        for name, move in zip(free, moves, strict=True):
+            own[name].sub_(move.reshape(own[name].shape))
 
-    def _convert(self, own: Mapping[str, Tensor]) -> None:
-        """Into the network's place and dtype; half precision would lose the squares."""
+    def _convert(self, own: Own) -> None:
+        """Half precision would lose the squares. Diagonal forms become one, so that a step costs the same for any number."""
         device, dtype = next(iter(own.values())).device, torch.float32
         for p in own.values():
             dtype = torch.promote_types(dtype, p.dtype)
-        if self._place != (device, dtype):
-            self._pulls, self._total = [Pull(memory, device, dtype) for memory in self._memories], None
-            self._place = device, dtype
-
-    def _sum(self) -> Structure:
-        """What a proximal step divides by: a diagonal in the network's precision; others factorise, in float64."""
-        first = self._pulls[0].structure
-        if isinstance(first, Diagonal) and len(self._pulls) == 1:
-            return first
-        assert self._place is not None
-        device, dtype = self._place
-        precision = dtype if isinstance(first, Diagonal) else torch.float64
-        return _informed(structure_of(summed(self._memories))).map(lambda array: array.to(device, precision))
+        if self._place == (device, dtype):
+            return
+        memories = self._memories
+        if len(memories) > 1 and all(isinstance(structure_of(memory.information), Diagonal) for memory in memories):
+            one, self._constant = merged(memories)
+            memories = [one]
+        self._pulls = [Pull(memory, device, dtype) for memory in memories]
+        self._damped, self._rate, self._place = None, 0.0, (device, dtype)
 
 
 class Pull:
@@ -84,25 +103,20 @@ class Pull:
         structure = _informed(structure_of(memory.information))
         self.names = structure.parameters.names
         self.structure = structure.map(lambda array: array.to(device, dtype))
-        self._anchor = [memory.anchor[name].to(device, dtype).reshape(-1) for name in self.names]
+        self.anchor = [memory.anchor[name].to(device, dtype).reshape(-1) for name in self.names]
 
-    def quadratic(self, own: Mapping[str, Tensor]) -> Tensor:
-        """delta' F delta, a scalar that knows its gradient."""
+    def quadratic(self, own: Own) -> Tensor:
+        """delta' F delta."""
         value: Tensor = _Quadratic.apply(self, *(own[name] for name in self.names))
         return value
 
     def steps(self, own: Sequence[Tensor]) -> list[Tensor]:
         """delta: from the anchor to the weights, flat."""
-        return [p.reshape(-1).to(a.dtype) - a for p, a in zip(own, self._anchor, strict=True)]
+        return [p.reshape(-1).to(a.dtype) - a for p, a in zip(own, self.anchor, strict=True)]
 
     def products(self, own: Sequence[Tensor]) -> Sequence[Tensor]:
         """F delta."""
         return self.structure.matvec(self.steps(own))
-
-    def gradient(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """F delta by name, outside of autograd."""
-        with torch.no_grad():
-            return dict(zip(self.names, self.products([own[name] for name in self.names]), strict=True))
 
 
 class _Quadratic(torch.autograd.Function):  # type: ignore[misc]  # untyped, where torch is not followed
@@ -114,11 +128,12 @@ class _Quadratic(torch.autograd.Function):  # type: ignore[misc]  # untyped, whe
         products = pull.structure.matvec(steps)
         ctx.pull = pull
         ctx.save_for_backward(*own, *products)
-        return torch.stack([(v * w).sum() for v, w in zip(steps, products, strict=True)]).sum()
+        return _dot(steps, products)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        own, products = ctx.saved_tensors[: len(ctx.saved_tensors) // 2], ctx.saved_tensors[len(ctx.saved_tensors) // 2 :]
+        half = len(ctx.saved_tensors) // 2
+        own, products = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
         if torch.is_grad_enabled():  # somebody will differentiate once more
             products = ctx.pull.products(own)
         return None, *(
@@ -127,12 +142,12 @@ class _Quadratic(torch.autograd.Function):  # type: ignore[misc]  # untyped, whe
         )
 
 
-def _damped(structure: Structure, leaves: Sequence[Tensor], damping: float) -> Sequence[Tensor]:
-    """(F + damping I)^-1 v; of a diagonal in its own precision, where a zero stays where it is."""
-    if isinstance(structure, Diagonal):
-        least = max(damping, torch.finfo(leaves[0].dtype).tiny) if leaves else damping
-        return [v / (leaf + least) for leaf, v in zip(structure.leaves, leaves, strict=True)]
-    return structure.solve([v.double() for v in leaves], damping)
+def _dot(v: Sequence[Tensor], w: Sequence[Tensor]) -> Tensor:
+    """The sum of products, without the rounding of a long running sum."""
+    parts: list[Tensor] = []
+    for a, b in zip(v, w, strict=True):
+        parts += [torch.dot(a, b)] if len(a) <= BLOCK else map(torch.dot, a.split(BLOCK), b.split(BLOCK))
+    return torch.stack(parts).sum(dtype=torch.float64).to(v[0].dtype)
 
 
 def _informed(structure: Structure) -> Structure:

@@ -100,7 +100,7 @@ def decode(tensors: Mapping[str, Tensor]) -> State:
     if META not in tensors:
         raise LayoutError(f"the state was not written by EWC.state_dict(): it has no {META!r} among its {len(tensors)} keys.")
     try:
-        meta = json.loads(bytes(tensors[META].to(torch.uint8).tolist()))
+        meta = json.loads(bytes(tensors[META].to(torch.uint8).tolist()).decode())
         if meta["version"] != VERSION:
             raise ValueError(f"version {meta['version']}, and this fisherkit reads version {VERSION}")
         tasks = tuple(Task(**{**task, "method": methods.from_dict(task["method"])}) for task in meta["tasks"])
@@ -111,7 +111,8 @@ def decode(tensors: Mapping[str, Tensor]) -> State:
     wanted = {META, *(key for plan in plans for key in plan.keys)}
     missing, unknown = sorted(wanted - set(tensors)), sorted(set(tensors) - wanted)
     if missing or unknown:
-        raise LayoutError(f"the state is not whole; missing: {missing or 'none'}; unknown: {unknown or 'none'}.")
+        told = f"missing: {', '.join(missing) or 'none'}; unknown: {', '.join(unknown) or 'none'}."
+        raise LayoutError(f"the state is not whole; {told}")
     return State(state.mode, state.structure, tasks, tuple(plan.memory(tensors) for plan in plans))
 
 

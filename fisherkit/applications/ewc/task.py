@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class Request:
         """The information per observation, and the record; ``weighed`` by size, so that the size must be known."""
         taken = examples(inputs, self.n_samples, pairs=self.labels == "data")
         source = inputs if taken is None else taken.tensors if isinstance(taken, Whole) else taken
-        with _evaluating(net.module):
+        with _evaluating(net.module), taken.telling() if isinstance(taken, Examples) else nullcontext():
             found = self._information(net, source, structure)
         assert taken is not None  # or the network has refused
         size = self._size(taken, weighed)
