@@ -589,7 +589,8 @@ def load(path: str | os.PathLike[str]) -> FisherInformation:
 def _to_file(information: FisherInformation) -> tuple[dict[str, Array], dict[str, Any]]:
     """Arrays keyed ``replicate.position`` (0 is the value itself), and everything else."""
     parts = [information._structure, *(information._errors.replicates if information._errors else ())]
-    arrays = {f"{r}.{k}": a for r, part in enumerate(parts) for k, a in enumerate(part.arrays.values())}
+    keys = [*parts[0].keys(parts[0].parameters)]
+    arrays = {f"{r}.{k}": part.arrays[key] for r, part in enumerate(parts) for k, key in enumerate(keys)}
     meta = {
         "names": information.parameters.names,
         "shapes": information.parameters.shapes,

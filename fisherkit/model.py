@@ -28,6 +28,7 @@ class Model(ABC):
 
     parameters: Parameters
     takes_inputs: ClassVar[bool] = False
+    structures: ClassVar[tuple[str, ...]] = ("dense", "diagonal")
     covariates: tuple[str, ...] = ()
     """Known constants that may differ from row to row of the data: then an expectation is a mean over their rows."""
 

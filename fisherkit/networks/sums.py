@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import DataError
 from .layers import Forward, Linear, add_to
 from .network import Inputs, Network
+from .products import Blocks
 
 ENTRIES = 2**24  # of per-example gradients held at a time: 128 MiB in float64
 
@@ -68,19 +69,28 @@ class Batch:
         for i, summed in squared.items():
             layers[i].add_squares(inputs[i], summed, total)
 
-    def add_products(self, cotangents: Sequence[Tensor], total: Tensor) -> None:
-        """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk to a (p, p) matrix in float64."""
-        step = max(1, ENTRIES // max(1, sum(g.numel() for g in self.forward.outputs)))
-        for k in range(0, len(cotangents), step):
-            self._add_products([cotangents[i] for i in range(k, min(k + step, len(cotangents)))], total)
-        if not bool(torch.isfinite(total.diagonal()).all()):
+    def add_products(self, cotangents: Sequence[Tensor], blocks: Blocks, total: Tensor) -> None:
+        """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk: to blocks where all layers are linear, else to the matrix."""
+        if len(cotangents) > 1 and not self.rest and all(x.ndim == 2 for x in self.forward.x):
+            g = zip(*(map(_single, self.forward.gradients(c)) for c in cotangents), strict=True)
+            gradients = [torch.stack(parts) for parts in g]
+            blocks.add(self.forward.layers, [_single(x) for x in self.forward.x], gradients)
+            finite = torch.stack([part.sum() for part in (*self.forward.x, *gradients)])
+        else:
+            for v in self.rows(cotangents):
+                total.addmm_(v.T, v)
+            finite = total.diagonal()
+        if not bool(torch.isfinite(finite).all()):
             self._refuse(cotangents)
 
-    def _add_products(self, cotangents: list[Tensor], total: Tensor) -> None:
-        linear = [self.forward.gradients(c) for c in cotangents]
-        for rows in self._chunks(list(self.network.values), len(cotangents)):
-            v = torch.cat([self._flat(part, c, rows) for part, c in zip(linear, cotangents, strict=True)])
-            total.addmm_(v.T, v)
+    def rows(self, cotangents: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The flat gradients v = J_n' c_nk, (many, p) in float64, some at a time."""
+        step = max(1, ENTRIES // max(1, sum(g.numel() for g in self.forward.outputs)))
+        for k in range(0, len(cotangents), step):
+            some = [cotangents[i] for i in range(k, min(k + step, len(cotangents)))]
+            linear = [self.forward.gradients(c) for c in some]
+            for rows in self._chunks(list(self.network.values), len(some)):
+                yield torch.cat([self._flat(part, c, rows) for part, c in zip(linear, some, strict=True)])
 
     def scores(self, cotangent: Tensor) -> dict[str, Tensor]:
         """(b, *shape) per-example gradients in float64; refused where one is not finite."""
