@@ -133,7 +133,7 @@ def test_what_is_no_network() -> None:
     ("module", "likelihood", "match"),
     [
         (lambda: nn.Linear(D, 1), "categorical", "two classes at least; got"),
-        (lambda: nn.Sequential(nn.Linear(D, 6), nn.Unflatten(1, (2, 3))), "categorical", "a categorical likelihood needs"),
+        (lambda: nn.Sequential(nn.Linear(D, 6), nn.Unflatten(1, (2, 3))), "categorical", r"shape \(3, 2, 3\)"),
         (lambda: nn.Flatten(0), "gaussian", "one row per example|requires a gradient"),
     ],
 )

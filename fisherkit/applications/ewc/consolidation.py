@@ -178,8 +178,8 @@ class EWC:
 
         Parameters
         ----------
-        inputs : tensor, tuple of tensors, or DataLoader
-            Labels that a loader yields are not used.
+        inputs : tensor, tuple or mapping of tensors, or DataLoader
+            As `networks.Model` takes them. Labels that a loader yields are not used.
         method : Exact or MonteCarlo, optional
             Exact sums over all labels; `MonteCarlo` (1) draws one, at the cost of a training pass. No leave-one-out groups are
             kept unless asked for by ``groups=``.

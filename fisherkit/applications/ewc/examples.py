@@ -79,8 +79,9 @@ def examples(source: Any, limit: int | None, *, pairs: bool) -> Whole | Examples
 
 
 def _is_whole(source: Any) -> bool:
-    parts = source.values() if isinstance(source, Mapping) else source if isinstance(source, (tuple, list)) else (source,)
-    return len(parts) > 0 and all(isinstance(part, Tensor) for part in parts)
+    if isinstance(source, (tuple, list)):
+        return len(source) > 0 and all(isinstance(part, Tensor) for part in source)
+    return isinstance(source, (Tensor, Mapping))
 
 
 def _is_pair(source: Any) -> bool:
