@@ -194,6 +194,20 @@ def test_some_examples_of_tensors_or_of_a_loader() -> None:
     ten = ewc(module).consolidate(loader, n_samples=10, labels="data").information.diagonal()["weight"]
     true = ewc(module).consolidate((X[:10], labels[:10]), labels="data").information.diagonal()["weight"]
     torch.testing.assert_close(ten, true)
+    seen = []
+
+    def batches():  # no length, and more than are asked for
+        for batch in loader:
+            seen.append(len(batch[0]))
+            yield batch
+
+    some = ewc(module).consolidate(batches(), n_samples=10)
+    torch.testing.assert_close(
+        some.information.diagonal()["weight"], ewc(module).consolidate(X[:10]).information.diagonal()["weight"]
+    )
+    assert seen == [8, 8]
+    assert "n=10" in repr(some)
+    assert "n=20" in repr(ewc(module).consolidate(batches(), n_samples=500))
     with pytest.raises(fk.errors.DataError, match="n_samples must be a positive integer; got 0"):
         ewc(module).consolidate(X, n_samples=0)
 

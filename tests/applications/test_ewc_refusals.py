@@ -163,6 +163,8 @@ def test_names_that_are_not_held() -> None:
     for verb in (guard.release, guard.adopt):
         with pytest.raises(errors.LayoutError, match=r"'wight' is no parameter that is held.*held: weight, bias"):
             verb("wight")
+    with pytest.raises(errors.LayoutError, match="release needs the names of parameters"):
+        guard.release()
 
 
 STATES = {

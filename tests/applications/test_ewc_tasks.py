@@ -214,17 +214,40 @@ def test_a_dense_information_goes_through_the_same_lines(mode: str) -> None:
     assert other.penalty().item() == guard.penalty().item()
 
 
-def test_the_penalty_can_be_differentiated_twice() -> None:
+@pytest.mark.parametrize("structure", ["diagonal", "dense"])
+def test_the_penalty_can_be_differentiated_twice(structure: str) -> None:
     """Its Hessian is strength * F."""
     module = linear().double()
-    guard = guard_of(module).consolidate(rows(20).double())
+    guard = guard_of(module, structure=structure).consolidate(rows(20).double())
     move(module, 0.1)
     (gradient,) = torch.autograd.grad(guard.penalty(), module.weight, create_graph=True)
     (row,) = torch.autograd.grad(gradient[1, 2], module.weight)
-    right = torch.zeros(3, D).double()
-    right[1, 2] = 10 * guard.information.diagonal()["weight"][1, 2]
-    torch.testing.assert_close(row, right)
+    unit = {"weight": torch.zeros(3, D).double(), "bias": torch.zeros(3).double()}
+    unit["weight"][1, 2] = 10
+    torch.testing.assert_close(row, (guard.information @ unit)["weight"])
     assert torch.autograd.gradcheck(lambda *_: guard.penalty(), tuple(module.parameters()))
+    assert torch.autograd.gradgradcheck(lambda *_: guard.penalty(), tuple(module.parameters()))
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "dense"])
+def test_the_caller_s_context_does_not_matter(structure: str) -> None:
+    """Validation in inference mode comes before a training step in Lightning; autocast would halve the digits of a product."""
+    module = linear()
+    guard = guard_of(module, structure=structure)
+    with torch.inference_mode():
+        guard.consolidate(rows(20))
+        move(module, 0.1)
+        value = guard.penalty().item()
+    assert value > 0
+    with torch.autocast("cpu"):
+        guard.penalty().backward()
+        assert guard.penalty().item() == value
+    (gradient,) = torch.autograd.grad(guard.penalty(), module.weight, create_graph=True)
+    torch.testing.assert_close(gradient, module.weight.grad)
+    gradient.sum().backward()
+    with torch.autocast("cpu"):
+        guard.proximal_step_(0.1)
+    assert guard.penalty().item() < value
 
 
 # -- heads

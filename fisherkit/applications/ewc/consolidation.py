@@ -65,8 +65,8 @@ class EWC:
     Notes
     -----
     Labels are drawn from, or summed over, the network's own predictions, unless asked otherwise. F does not depend on batch size
-    and batch order beyond rounding. Tied weights count once; a parameter that the task's forward pass did not touch gets no
-    penalty.
+    and batch order beyond rounding; labels that are drawn depend on the order alone. Tied weights count once; a parameter that
+    the task's forward pass did not touch gets no penalty.
 
     ``"online"``: :math:`F \leftarrow \gamma F + F_t` with one anchor, at the latest optimum, since anchors of their own would
     count earlier tasks twice (Huszár 2018). Each :math:`F_t` is a mean over its task's examples, so that tasks weigh the same
@@ -80,7 +80,8 @@ class EWC:
     ``"separate"``: a penalty for each task with its own anchor and its own :math:`F_t` (Kirkpatrick et al. 2017). Memory and time
     grow with the tasks.
 
-    The penalty costs one product with F per step; for a diagonal about six passes over the parameters.
+    The penalty costs one product with F per step, for a diagonal five passes over the parameters, its gradient included; the
+    proximal step of a diagonal costs one.
 
     References
     ----------
@@ -221,7 +222,8 @@ class EWC:
         found, task = request.take(self._net, inputs, structure=self.structure, weighed=self.mode == "sum")
         if told := vanished(found, "this task"):
             warnings.warn(told, VanishedInformationWarning, stacklevel=2)
-        self._keep(self._state.after(found, task, self._binding.named(), self.decay))
+        with torch.inference_mode(False):  # what is kept must serve a training step
+            self._keep(self._state.after(found, task, self._binding.named(), self.decay))
         return self
 
     def penalty(self) -> Tensor:
@@ -271,6 +273,8 @@ class EWC:
         EWC
             Itself.
         """
+        if not names:
+            raise LayoutError("release needs the names of parameters, or of modules that hold them; got none.")
         gone = below(names, self._state.shapes)
         self._binding.own(self._state.shapes, but=gone)
         self._keep(self._state.without(gone))

@@ -88,6 +88,10 @@ class Pulls:
             dtype = torch.promote_types(dtype, p.dtype)
         if self._place == (device, dtype):
             return
+        with torch.inference_mode(False):  # what is kept must serve a training step too
+            self._convert_to(device, dtype)
+
+    def _convert_to(self, device: torch.device, dtype: torch.dtype) -> None:
         memories = self._memories
         if len(memories) > 1 and all(isinstance(structure_of(memory.information), Diagonal) for memory in memories):
             one, self._constant = merged(memories)
@@ -114,9 +118,16 @@ class Pull:
         """delta: from the anchor to the weights, flat."""
         return [p.reshape(-1).to(a.dtype) - a for p, a in zip(own, self.anchor, strict=True)]
 
+    def times(self, steps: Sequence[Tensor]) -> Sequence[Tensor]:
+        """F delta, in its own precision whatever the caller's autocast says."""
+        with torch.autocast(steps[0].device.type, enabled=False):
+            products = self.structure.matvec(steps)
+        return [w.to(v.dtype) for v, w in zip(steps, products, strict=True)]
+
     def products(self, own: Sequence[Tensor]) -> Sequence[Tensor]:
-        """F delta."""
-        return self.structure.matvec(self.steps(own))
+        """F delta at these weights, which knows its gradient too."""
+        products: tuple[Tensor, ...] = _Product.apply(self, *self.steps(own))
+        return products
 
 
 class _Quadratic(torch.autograd.Function):  # type: ignore[misc]  # untyped, where torch is not followed
@@ -125,7 +136,7 @@ class _Quadratic(torch.autograd.Function):  # type: ignore[misc]  # untyped, whe
     @staticmethod
     def forward(ctx: Any, pull: Pull, *own: Tensor) -> Tensor:
         steps = pull.steps(own)
-        products = pull.structure.matvec(steps)
+        products = pull.times(steps)
         ctx.pull = pull
         ctx.save_for_backward(*own, *products)
         return _dot(steps, products)
@@ -140,6 +151,19 @@ class _Quadratic(torch.autograd.Function):  # type: ignore[misc]  # untyped, whe
             (2 * grads[0] * w).reshape(p.shape).to(p.dtype) if wanted else None
             for p, w, wanted in zip(own, products, ctx.needs_input_grad[1:], strict=True)
         )
+
+
+class _Product(torch.autograd.Function):  # type: ignore[misc]  # untyped, where torch is not followed
+    """F v: linear and symmetric, so its own gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, pull: Pull, *v: Tensor) -> tuple[Tensor, ...]:
+        ctx.pull = pull
+        return tuple(pull.times(v))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_Product.apply(ctx.pull, *grads)
 
 
 def _dot(v: Sequence[Tensor], w: Sequence[Tensor]) -> Tensor:
