@@ -182,6 +182,16 @@ STATES = {
         errors.DataError,
         "version 9, and this fisherkit reads version 1",
     ),
+    "a task of no examples": (
+        lambda state: state.update(meta=edited(state["meta"], '"n": 6', '"n": 0')),
+        errors.DataError,
+        "a task of labels='model', n=0, size=6",
+    ),
+    "two memories where there is one": (
+        lambda state: state.update(meta=edited(state["meta"], '"memories": [', '"memories": [{}, ')),
+        errors.DataError,
+        "its 'meta' cannot be read",
+    ),
     "another kind": (
         lambda state: state.update(meta=edited(state["meta"], '"expected"', '"estimated"')),
         errors.DataError,

@@ -40,7 +40,8 @@ class Binding:
 
     def own(self, held: Shapes, *, but: Iterable[str] = ()) -> dict[str, nn.Parameter]:
         """The held parameters, except ``but``; refused when one is no longer what was consolidated."""
-        every, names = self.named(), [name for name in held if name not in set(but)]
+        every, left = self.named(), set(but)
+        names = [name for name in held if name not in left]
         for name in names:
             check_shape(name, held[name], every)
         if self._objects is None:

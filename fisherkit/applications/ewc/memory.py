@@ -25,10 +25,6 @@ class Memory:
     information: FisherInformation
     anchor: Mapping[str, Tensor]
 
-    @property
-    def shapes(self) -> Shapes:
-        return shapes_of(self.information)
-
     def without(self, names: Iterable[str]) -> Memory | None:
         """The others; None where nothing is left."""
         kept = [name for name in self.anchor if name not in set(names)]
@@ -96,10 +92,10 @@ def shapes_of(information: FisherInformation) -> Shapes:
     return dict(zip(information.parameters.names, information.parameters.shapes, strict=True))
 
 
-def joined(earlier: FisherInformation, found: FisherInformation, *, keep: float = 1.0, add: float = 1.0) -> FisherInformation:
-    """keep * F + add * G over the parameters of both: an information knows nothing of those that it does not name."""
-    shapes = {**shapes_of(found), **shapes_of(earlier)}
-    return reshaped(earlier, shapes) * keep + reshaped(found, shapes) * add
+def joined(one: FisherInformation, other: FisherInformation) -> FisherInformation:
+    """The sum over the parameters of both: an information knows nothing of those that it does not name."""
+    shapes = {**shapes_of(one), **shapes_of(other)}
+    return reshaped(one, shapes) + reshaped(other, shapes)
 
 
 def reshaped(information: FisherInformation, shapes: Shapes) -> FisherInformation:

@@ -65,5 +65,5 @@ def vanished(information: FisherInformation, whose: str) -> str | None:
 def _largest_eigenvalue(information: FisherInformation) -> float:
     structure = structure_of(information)
     if isinstance(structure, Diagonal):
-        return max(float(leaf.max()) for leaf in structure.leaves)
+        return max(float(leaf.max()) for leaf in structure.leaves if len(leaf))
     return float(information.eigenvalues()[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -45,18 +46,19 @@ class State:
 
     def after(self, found: FisherInformation, task: Task, own: Mapping[str, Tensor], decay: float) -> State:
         """With one task more: a memory of its own, or one for all of them at the weights of now."""
-        tasks = (*self.tasks, task)
-        if self.mode == "separate" or not self.memories:
-            return replace(self, tasks=tasks, memories=(*self.memories, remember(found, own)))
-        keep, add = self._weights(task) if self.mode == "sum" else (decay, 1.0)
-        earlier = self.memories[0].to(device_of(found))
-        return replace(self, tasks=tasks, memories=(remember(joined(earlier.information, found, keep=keep, add=add), own),))
+        if self.mode == "separate":
+            memories = (*self.memories, remember(found, own))
+        else:
+            keep, add = self._weights(task) if self.mode == "sum" else (decay, 1.0)
+            earlier = [memory.to(device_of(found)).information * keep for memory in self.memories]
+            memories = (remember(reduce(joined, [*earlier, found * add]), own),)
+        return replace(self, tasks=(*self.tasks, task), memories=memories)
 
     def _weights(self, task: Task) -> tuple[float, float]:
         """From F = sum_t (n_t / mean n) F_t over the earlier tasks to the same over all: what is kept, and what is added."""
         sizes = [earlier.size for earlier in self.tasks]
-        before, now = sum(sizes) / len(sizes), sum((*sizes, task.size)) / (len(sizes) + 1)
-        return before / now, task.size / now
+        mean = (sum(sizes) + task.size) / (len(sizes) + 1)
+        return sum(sizes) / max(1, len(sizes)) / mean, task.size / mean
 
     def without(self, names: Iterable[str]) -> State:
         """Of these parameters nothing is known any more."""
@@ -106,6 +108,8 @@ def decode(tensors: Mapping[str, Tensor]) -> State:
         tasks = tuple(Task(**{**task, "method": methods.from_dict(task["method"])}) for task in meta["tasks"])
         plans = [_plan(told, k) for k, told in enumerate(meta["memories"])]
         state = State(str(meta["mode"]), str(meta["structure"]), tasks)
+        if len(plans) > (len(tasks) if state.mode == "separate" else min(1, len(tasks))):
+            raise ValueError(f"{len(plans)} memories of {len(tasks)} tasks")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"the state is damaged: its {META!r} cannot be read ({type(error).__name__}: {error}).") from error
     wanted = {META, *(key for plan in plans for key in plan.keys)}

@@ -16,6 +16,8 @@ from ...methods import Method, MonteCarlo
 from ...verbs import empirical_information, expected_information
 from .examples import Examples, Whole, examples
 
+LABELS = ("model", "data")
+
 
 @dataclass(frozen=True)
 class Task:
@@ -25,6 +27,12 @@ class Task:
     method: Method | None
     n: int
     size: int
+
+    def __post_init__(self) -> None:
+        """A file may say anything."""
+        numbers = isinstance(self.n, int) and isinstance(self.size, int) and 0 < self.n <= self.size
+        if self.labels not in LABELS or not numbers:
+            raise ValueError(f"a task of labels={self.labels!r}, n={self.n!r}, size={self.size!r}")
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Request:
     size: int | None
 
     def __post_init__(self) -> None:
-        if self.labels not in ("model", "data"):
+        if self.labels not in LABELS:
             raise DataError(f"labels must be 'model' or 'data'; got {self.labels!r}.")
         if self.labels == "data" and self.method is not None:
             raise MethodError(f"labels='data' takes no expectation over labels, so no method; got {self.method!r}.")
