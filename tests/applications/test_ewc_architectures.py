@@ -210,6 +210,22 @@ def test_what_the_caller_did_to_gradients_and_modes_does_not_matter() -> None:
         assert torch.equal(mixed[name], right[name])
 
 
+def test_the_order_of_the_memory_does_not_matter() -> None:
+    module, X = module_of("convolution and BatchNorm")
+    other = copy.deepcopy(module).to(memory_format=torch.channels_last)
+    values = []
+    for one in (module, other):
+        guard = guard_of(one).consolidate(X)
+        with torch.no_grad():
+            one[0].weight += torch.linspace(0, 1, one[0].weight.numel()).reshape(one[0].weight.shape)
+        values.append(guard.penalty().item())
+        guard.penalty().backward()
+        guard.proximal_step_(0.1)
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
+    torch.testing.assert_close(other[0].weight.grad, module[0].weight.grad)
+    torch.testing.assert_close(other[0].weight, module[0].weight)
+
+
 def test_tied_weights_count_once() -> None:
     module, X = module_of("tied embedding")
     guard = guard_of(module).consolidate(X)
