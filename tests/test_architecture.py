@@ -31,7 +31,7 @@ LAYERS = (
     "model",
     "information",
     "formulas jacobians storage uncertainty",
-    "expressions provenance ratios structures",
+    "expressions provenance ratios report structures",
     "parameters quadrature",
     "arrays deadline limits methods optional panels tables",
     "errors",
@@ -84,7 +84,7 @@ PUBLIC = {
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
         SingularInformationError StorageError TextError""",
     "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse join kind
-        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename
+        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename report
         reparametrize save solve standard_errors structure total trace with_prior""",
 }
 

@@ -166,7 +166,7 @@ def _by_arguments(z: Tensor, base: Distribution, weights: Tensor | None) -> Root
     found = [(i, value) for i, name in enumerate(names) if _is_from_output(value := getattr(base, name))]
     rows, arguments = [i for i, _ in found], [value for _, value in found]
     with torch.no_grad():
-        root = torch.linalg.cholesky(information(base)[..., rows, :][..., rows])
+        root = torch.linalg.cholesky(information(base)[..., rows, :][..., rows].double()).to(z.dtype)
         root = root if weights is None else root * weights.to(root)[..., None, None]
 
     def times(v: Tensor) -> Tensor:

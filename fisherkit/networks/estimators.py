@@ -115,6 +115,10 @@ class Plan:
         known = count(inputs, 1) if not hasattr(inputs, "__next__") else None
         return BATCH if known is None else max(1, min(BATCH, -(-known // self.strata)))
 
+    @property
+    def all_cells(self) -> list[Cell]:
+        return sorted({cell for index in range(self.strata) for cell, _ in self.cells(index)})
+
     def cells(self, index: int) -> Iterator[tuple[Cell, slice]]:
         """With one draw per input, the strata of inputs are the groups of a single stratum."""
         at = index % self.strata

@@ -99,7 +99,11 @@ class KeptDiagonal(Kept):
 
     def arrays(self) -> list[Tensor]:
         self._flush()
-        return [self._total[name] for name in self.parameters.names]
+        sizes = zip(self.parameters.names, self.parameters.sizes, strict=True)
+        return [self._total[name] if name in self._total else self._zeros(size) for name, size in sizes]
+
+    def _zeros(self, size: int) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64, device=self.device)
 
     @classmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:

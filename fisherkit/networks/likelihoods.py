@@ -71,8 +71,6 @@ class Categorical(Likelihood):
             raise DataError(
                 f"categorical labels must be integers of shape {shape}; got {labels.dtype} of shape {tuple(labels.shape)}."
             )
-        if (none := self.ignored(labels)) is not None:
-            labels = labels.masked_fill(none, 0)
         if len(bad := torch.nonzero((labels < 0) | (labels >= classes))):
             index = tuple(bad[0].tolist())
             value, where = int(labels[index]), f"example {index[0]}" + (f" at {index[1:]}" if index[1:] else "")

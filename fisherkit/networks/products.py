@@ -20,14 +20,18 @@ ENTRIES = 2**22  # of the outer products of inputs held at a time: stays near th
 
 
 class Blocks:
-    """Sums of blocks in the network's own dtype, inside their matrix products, until they are moved to float64."""
+    """Sums of blocks as their matrix products give them, in float64, until they are moved to their places.
+
+    In single precision the sum would be right to its rounding, and no longer positive semidefinite.
+    """
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str, ...], tuple[Linear, Linear, Tensor]] = {}
 
     def add(self, layers: Sequence[Linear], x: Sequence[Tensor], g: Sequence[Tensor]) -> None:
         """Inputs (b, I) of each layer, and gradients (K, b, O) at its output."""
-        widened = [_with_one(layer, inputs) for layer, inputs in zip(layers, x, strict=True)]
+        widened = [_with_one(layer, inputs.double()) for layer, inputs in zip(layers, x, strict=True)]
+        g = [part.double() for part in g]
         for i, a in enumerate(layers):
             for j, b in enumerate(layers[: i + 1]):
                 outputs = torch.einsum("kno,knq->noq", g[i], g[j]).flatten(1)

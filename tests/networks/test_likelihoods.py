@@ -237,8 +237,8 @@ def test_a_mixture_is_drawn_or_refused_with_monte_carlo_named() -> None:
     for method in (None, fk.Exact(), fk.MonteCarlo(2, rng=0, estimator="hutchinson")):
         with pytest.raises(fk.errors.MethodError, match=r"labels of MixtureSameFamily .* method=fk.MonteCarlo\(n, rng=...\)"):
             fk.expected_information(model, inputs=X, method=method)
-    F = fk.expected_information(model, inputs=X, method=fk.MonteCarlo(4000, rng=0), structure="diagonal")
-    again = fk.expected_information(model, inputs=X, method=fk.MonteCarlo(4000, rng=0), structure="diagonal")
+    F = fk.expected_information(model, inputs=X, method=fk.MonteCarlo(2000, rng=0), structure="diagonal")
+    again = fk.expected_information(model, inputs=X, method=fk.MonteCarlo(2000, rng=0), structure="diagonal")
     assert torch.equal(brute_force.flat(F), brute_force.flat(again))  # the seed decides
 
     def outcomes(z):  # trapezoids over one label
