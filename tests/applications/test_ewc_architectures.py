@@ -281,6 +281,10 @@ def test_wrapped_networks_are_looked_into(tmp_path) -> None:
             module[0].weight += 0.1
         assert guard.penalty().item() > 0
         (wrapped(X).sum() + guard.penalty()).backward()
+        net = fk.networks.Model(wrapped, "categorical", process_group=torch.distributed.group.WORLD)
+        shared = fk.applications.EWC(net, strength=1.0).consolidate(torch.utils.data.DataLoader(X, batch_size=5))
+        check(shared, brute_force(module, X))
+        assert "n=12" in repr(shared)
     finally:
         torch.distributed.destroy_process_group()
     check(guard_of(nn.DataParallel(module)).consolidate(X), brute_force(module, X))
