@@ -71,7 +71,7 @@ PUBLIC = {
         profile_intervals sandwich score_test wald_test""",
     "fisherkit.design": """Design NextObservation a_criterion a_gradient c_criterion c_gradient d_criterion d_gradient e_criterion
         e_gradient evaluate exact i_criterion i_gradient next_observation optimal t_criterion t_gradient""",
-    "fisherkit.applications": "EWC",
+    "fisherkit.applications": "EWC VanishedInformationWarning",
     "fisherkit.geometry": """Distance Geodesic christoffel covariance_distance distance geodesic jeffreys_prior
         kullback_leibler natural_gradient scalar_curvature sectional_curvature""",
     "fisherkit.spectra": "Density Estimate density eigenvalues linear_operator logdet trace",
