@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -65,10 +66,10 @@ def merge(
 
     Notes
     -----
-    O(p) for diagonals. Dense informations are solved exactly, O(p^3), null directions by the mean; other structures by
-    ``F.solve``, which refuses null directions unless there is damping. Tied weights stay tied. The statistics of BatchNorm
-    belong to the model that they came from: pass some data through the merged network in train mode. Networks merge only
-    when they share a start.
+    O(p) for diagonals. Dense informations are solved exactly, O(p^3); of the minima along null directions the nearest to the
+    mean is taken. Other structures go through ``F.solve``, which may refuse null directions unless there is damping. Tied
+    weights stay tied. The statistics of BatchNorm belong to the model that they came from: pass some data through the merged
+    network in train mode. Networks merge well only when they share a start.
 
     References
     ----------
@@ -83,17 +84,35 @@ def merge(
     """
     states = [_state(model) for model in models]
     found = [F if isinstance(F, FisherInformation) else FisherInformation(F) for F in informations]
+    found = [FisherInformation.of(F._structure, F._provenance) for F in found]  # without the replicates of a Monte Carlo error
     shares = _shares(weights, len(states))
     _check(states, found, copy_from)
-    scaled = [w * FisherInformation.of(F._structure, F._provenance) for w, F in zip(shares, found, strict=True)]  # no mcse here
-    total = sum(scaled[1:], start=scaled[0])
-    thetas = [{name: state[name].detach().double() for name in total.parameters.names} for state in states]
+    kept, merged = states[copy_from], {}
+    for names in _together(found):
+        thetas = [{name: state[name].detach().double() for name in names} for state in states]
+        for name, value in _merged([F[names] for F in found], thetas, shares, damping).items():
+            merged[_place(kept[name])] = value.to(kept[name])
+    return {
+        key: merged[_place(value)].clone() if _place(value) in merged else copy.deepcopy(value) for key, value in kept.items()
+    }
+
+
+def _together(informations: list[FisherInformation]) -> list[tuple[str, ...]]:
+    """Which parameters have to be merged at once: of diagonals one by one, so that little memory is needed."""
+    names = informations[0].parameters.names
+    return [(name,) for name in names] if all(F.structure == "diagonal" for F in informations) else [names]
+
+
+def _merged(
+    informations: list[FisherInformation], thetas: list[dict[str, Tensor]], shares: list[float], damping: float
+) -> dict[str, Tensor]:
+    """The mean and, from there, the step to the minimum."""
     mean = _mean(thetas, shares)
+    scaled = [w * F for w, F in zip(shares, informations, strict=True)]
     pulls = [F @ {name: theta[name] - mean[name] for name in mean} for F, theta in zip(scaled, thetas, strict=True)]
-    move = _solve(total, {name: sum(pull[name] for pull in pulls) for name in mean}, damping)
-    kept = states[copy_from]
-    merged = {_place(kept[name]): (mean[name] + move[name]).to(kept[name]) for name in mean}
-    return {key: merged.get(_place(value), value.detach()).clone() for key, value in kept.items()}
+    pull = {name: sum(one[name] for one in pulls) for name in mean}
+    move = _solve(sum(scaled[1:], start=scaled[0]), pull, damping)
+    return {name: value + move[name] for name, value in mean.items()}
 
 
 def _solve(total: FisherInformation, pull: dict[str, Tensor], damping: float) -> dict[str, Tensor]:
@@ -111,6 +130,8 @@ def _solve(total: FisherInformation, pull: dict[str, Tensor], damping: float) ->
     known = values > 10 * len(values) * machine_epsilon() * values[-1]
     along = vectors.T @ (concatenate(total.parameters.split(pull)) / root)
     step = vectors @ torch.where(known, along / values, 0.0) / root
+    null = vectors[:, ~known] / root[:, None]
+    step = step - null @ torch.linalg.lstsq(null, step[:, None]).solution[:, 0]  # of all minima the nearest to the mean
     return total.parameters.as_mapping(total.parameters.split(step))
 
 
@@ -136,9 +157,15 @@ def _state(model: Any) -> Mapping[str, Tensor]:
     return state
 
 
-def _place(tensor: Tensor) -> tuple[Any, ...]:
-    """The same for tied tensors, which are one in memory."""
-    return (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
+def _place(tensor: Any) -> tuple[Any, ...]:
+    """The same for tied tensors, which are one in memory; nothing for what a module keeps beside tensors."""
+    return (
+        () if not isinstance(tensor, Tensor) else (tensor.data_ptr(), tensor.device, tensor.dtype, tensor.shape, tensor.stride())
+    )
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _check(states: list[Mapping[str, Tensor]], informations: list[FisherInformation], copy_from: int) -> None:
@@ -146,14 +173,18 @@ def _check(states: list[Mapping[str, Tensor]], informations: list[FisherInformat
         raise LayoutError(f"merge takes two models or more, with an information each; got {len(states)} and {len(informations)}.")
     if not 0 <= copy_from < len(states):
         raise LayoutError(f"copy_from must be one of the models 0 to {len(states) - 1}; got {copy_from}.")
-    shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in states]
+    shapes = [{name: tuple(getattr(value, "shape", ())) for name, value in state.items()} for state in states]
     for k, found in enumerate(shapes):
         if wrong := sorted(name for name in {**shapes[0], **found} if shapes[0].get(name) != found.get(name)):
             told = "; ".join(f"{name}: {shapes[0].get(name, 'missing')} and {found.get(name, 'missing')}" for name in wrong[:5])
             raise LayoutError(f"models[0] and models[{k}] must have the same keys and shapes; {len(wrong)} differ: {told}.")
     for k, (F, state) in enumerate(zip(informations, states, strict=True)):
-        if unknown := [name for name in F.parameters.names if name not in state or not state[name].is_floating_point()]:
-            raise LayoutError(f"informations[{k}] is not of this model, which has no parameter {', '.join(unknown)}.")
+        if wrong := sorted(set(F.parameters.names) ^ set(informations[0].parameters.names)):
+            raise LayoutError(
+                f"only one of informations[0] and informations[{k}] has {', '.join(wrong)}; use F[...] or F.fix(...)."
+            )
+        if unknown := [name for name in F.parameters.names if name not in state or not _is_real(state[name])]:
+            raise LayoutError(f"informations[{k}] is not of this model, which has no real tensor {', '.join(unknown)}.")
         F.parameters.split({name: state[name] for name in F.parameters.names}, name=f"models[{k}]")
         for name, leaf in zip(F.parameters.names, F._structure.diagonal(), strict=True):
             refuse_negative(as_float64(leaf, verb="merge"), F.parameters.select((name,)))
