@@ -32,8 +32,9 @@ class EWCCallback(lightning.Callback):
         self.ewc = fk.applications.EWC(net, strength=strength)
 
     def on_before_optimizer_step(self, *_: Any) -> None:  # gradients are whole and unscaled here, before they are clipped
-        if self.ewc.tasks:
-            self.ewc.penalty().backward()
+        penalty = self.ewc.penalty()
+        if penalty.requires_grad:  # not in the first task
+            penalty.backward()
 
     def on_train_end(self, trainer: lightning.Trainer, *_: Any) -> None:  # the network is still on its device
         self.ewc.consolidate(trainer.train_dataloader)

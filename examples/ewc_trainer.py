@@ -44,8 +44,9 @@ class EWCCallback(transformers.TrainerCallback):
         self.ewc = fk.applications.EWC(fk.networks.Model(logits, "categorical"), strength=strength)
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:  # once per step, however gradients are accumulated
-        if self.ewc.tasks:
-            self.ewc.penalty().backward()
+        penalty = self.ewc.penalty()
+        if penalty.requires_grad:  # not in the first task
+            penalty.backward()
 
     def on_train_end(self, *_: Any, train_dataloader: Any = None, **__: Any) -> None:
         self.ewc.consolidate(self.logits.inputs(train_dataloader))

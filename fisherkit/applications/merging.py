@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ..arrays import as_float64, machine_epsilon
-from ..errors import DataError, LayoutError, MethodError, SingularInformationError
+from ..errors import DataError, LayoutError, MethodError
 from ..information import FisherInformation
 from ..networks import Model
 from ..networks.network import unwrap
 from ..parameters import concatenate
 from ..structures.inversion import refuse_negative, scaled_eigh
+
+ROUNDING = 1e-6  # of the entries of an information that a network in float32 gave, after scaling to unit diagonal
 
 
 def merge(
@@ -117,20 +119,19 @@ def _merged(
 
 def _solve(total: FisherInformation, pull: dict[str, Tensor], damping: float) -> dict[str, Tensor]:
     """(F + damping I)^-1 pull, or its limit where F is singular: the pull has no part there, and nor has the answer."""
-    try:
+    if damping or total.structure not in ("diagonal", "dense"):
         solved: dict[str, Tensor] = total.solve(pull, damping=damping)
         return solved
-    except SingularInformationError:
-        if total.structure not in ("diagonal", "dense"):
-            raise
     if total.structure == "diagonal":
         every = total.parameters.as_mapping(total._structure.diagonal())
         return {name: torch.where(value > 0, pull[name] / value, 0.0) for name, value in every.items()}
     root, values, vectors = scaled_eigh(total.dense(), total.parameters)
-    known = values > 10 * len(values) * machine_epsilon() * values[-1]
+    if values[0] < -ROUNDING * values[-1]:
+        total.logdet  # noqa: B018 refuses, and says why
+    noise = max(10 * len(values) * machine_epsilon() * values[-1], -10 * values[0])  # a sum of squares is negative by rounding
     along = vectors.T @ (concatenate(total.parameters.split(pull)) / root)
-    step = vectors @ torch.where(known, along / values, 0.0) / root
-    null = vectors[:, ~known] / root[:, None]
+    step = vectors @ torch.where(values > noise, along / values, 0.0) / root
+    null = vectors[:, values <= noise] / root[:, None]
     step = step - null @ torch.linalg.lstsq(null, step[:, None]).solution[:, 0]  # of all minima the nearest to the mean
     return total.parameters.as_mapping(total.parameters.split(step))
 

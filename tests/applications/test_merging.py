@@ -88,6 +88,17 @@ def test_directions_without_information_keep_the_mean() -> None:
     assert merge(pair, [ones * 2.0, ones * 6.0])["ab"].tolist() == pytest.approx([1.75, 2.75])
 
 
+def test_rounding_of_float32_is_no_negative_information() -> None:
+    states, informations = [random_state() for _ in range(2)], [random_dense(rank=3), random_dense(rank=2)]
+    expected = flat(merge(states, informations))
+    rounded = [fk.FisherInformation(F.dense().float(), parameters=SHAPES) for F in informations]
+    assert np.linalg.eigvalsh(rounded[0].dense().numpy())[0] < -1e-10  # and yet of rank 3
+    np.testing.assert_allclose(flat(merge(states, rounded)), expected, atol=1e-3)
+    observed = fk.FisherInformation(informations[0].dense() - 0.1 * torch.eye(10), parameters=SHAPES)
+    with pytest.raises(fk.errors.IndefiniteInformationError, match="negative eigenvalue"):
+        merge(states, [observed, observed])
+
+
 def test_damping_pulls_to_the_mean() -> None:
     states, informations = [random_state() for _ in range(2)], [random_dense(rank=3), random_dense(rank=2)]
     A, B = (F.dense().numpy() / 2 for F in informations)
@@ -205,7 +216,8 @@ def test_buffers_and_frozen_parameters_are_copied_and_tied_weights_stay_tied() -
 
 def test_modules_models_and_states_are_read_alike() -> None:
     one, two = nn.Linear(2, 3), nn.Linear(2, 3)
-    informations = [fk.expected_information(fk.networks.Model(m, "categorical"), inputs=torch.rand(9, 2)) for m in (one, two)]
+    nets = [fk.networks.Model(m, "categorical") for m in (one, two)]
+    informations = [fk.expected_information(net, inputs=torch.rand(9, 2), structure="diagonal") for net in nets]
     informations[1] = informations[1]["bias", "weight"]  # matched by name
     found = [
         merge(pair, informations)
