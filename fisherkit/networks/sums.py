@@ -49,7 +49,7 @@ class Batch:
                 gradients = self.network.vjp(self.rest, tuple(x[rows] for x in self.inputs), cotangent[rows])
                 for name, g in gradients.items():
                     add_to(total, name, (g.double() ** 2).sum(dim=0))
-        largest = [value.max().double() for value in total.values() if value.numel()]
+        largest = [value.amax().double() for value in total.values() if value.numel()]
         if not bool(torch.isfinite(torch.stack(largest)).all()):
             self._refuse(cotangents)
 
