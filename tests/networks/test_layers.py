@@ -244,7 +244,7 @@ def test_each_formula_is_the_definition(name: str) -> None:
     scores = fk.score(net, data=(inputs, labels))
     found = torch.cat([value.reshape(BATCH, -1) for value in scores.values()], dim=1)
     picked = [
-        list(brute_force.rows(module, x[None], lambda z, y=y: [(1.0, torch.log_softmax(z, 0)[y])]))[0][1]
+        next(brute_force.rows(module, x[None], lambda z, y=y: [(1.0, torch.log_softmax(z, 0)[y])]))[1]
         for x, y in zip(inputs, labels, strict=True)
     ]
     exact = torch.stack(picked)
@@ -286,7 +286,7 @@ def test_the_modules_are_left_clean_even_by_an_exception() -> None:
     with pytest.raises(AssertionError, match="was expecting embedding dimension of 4, but got 3"):
         fk.expected_information(net, inputs=torch.randn(5, 6, 3))
     for part in module.modules():
-        assert not (part._forward_hooks or part._forward_pre_hooks or part._backward_hooks)
+        assert not any((part._forward_hooks, part._forward_pre_hooks, part._backward_hooks))
     assert all(p.grad is None and p.requires_grad and p.is_leaf for p in module.parameters())
 
 

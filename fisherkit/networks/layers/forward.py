@@ -67,10 +67,11 @@ class Forward:
         cotangent, by = weights(self.output)
         nodes = list(dict.fromkeys(use.node for use in every))
         plain, weighted = self._at(nodes, cotangent), self._at(nodes, scaled(cotangent, by))
-        bad = wrong(every, self.batch)
-        found = [
-            (Order.NONE, True) if use.kind in bad else order_of(use, plain[use.node], weighted[use.node], by) for use in every
-        ]
+        bad, orders = wrong(every, self.batch), {}
+        for use in every:  # a weight and its bias share their rows
+            if (at := (use.node, use.features)) not in orders:
+                orders[at] = order_of(use, plain[use.node], weighted[use.node], by)
+        found = [(Order.NONE, True) if use.kind in bad else orders[use.node, use.features] for use in every]
         return [order for order, _ in found], self.batch > 1 and all(lasting for _, lasting in found)
 
     def _at(self, nodes: list[Node], cotangent: Tensor) -> dict[Node, Tensor]:
