@@ -38,6 +38,7 @@ _PUBLIC = {
     "geometry": None,
     "forecast": None,
     "applications": None,
+    "spectra": None,
     "plots": None,
     "checks": None,
     "errors": None,

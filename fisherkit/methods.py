@@ -10,6 +10,8 @@ import numpy as np
 
 from .errors import MethodError
 
+ESTIMATORS = ("labels", "hutchinson", "batches")
+
 
 @dataclass(frozen=True)
 class Method:
@@ -58,14 +60,21 @@ class MonteCarlo(Method):
         1 is this process alone; an int above 1 starts that many threads. The result is the same for any number.
     groups : int
         Leave-one-out groups that carry the error; 0 keeps none. The default keeps 20 unless the result is very large.
+    estimator : {"labels", "hutchinson", "batches"}
+        What is drawn. Networks take all three, other models ``"labels"``: draws from the model itself. ``"hutchinson"`` draws
+        random signs on a square root of the output's information, for the same cost and with less error. ``"batches"`` squares
+        the sum of a batch's scores: one ordinary backward pass per batch whatever the architecture, with more error.
     """
 
     n: int
     rng: Any = None
     workers: int | Executor = field(default=1, compare=False)
     groups: int | None = None
+    estimator: str = "labels"
 
     def __post_init__(self) -> None:
+        if self.estimator not in ESTIMATORS:
+            raise MethodError(f"MonteCarlo(estimator=) must be one of {', '.join(ESTIMATORS)}; got {self.estimator!r}.")
         if isinstance(self.n, bool) or not isinstance(self.n, (int, np.integer)) or self.n < 1:
             raise MethodError(f"MonteCarlo(n=) must be a positive integer; got {self.n!r}.")
         if self.groups is not None and (not isinstance(self.groups, int) or self.groups < 0 or self.groups == 1):
@@ -92,8 +101,10 @@ def seed_sequence(rng: Any, *, peek: bool = False) -> np.random.SeedSequence:
     )
 
 
-def require(method: Method, accepted: tuple[type[Method], ...], *, what: str) -> None:
+def require(method: Method, accepted: tuple[type[Method], ...], *, what: str, estimators: tuple[str, ...] = ("labels",)) -> None:
     """Refuse a method that the source cannot take, naming those it can."""
+    if isinstance(method, MonteCarlo) and MonteCarlo in accepted and method.estimator not in estimators:
+        raise MethodError(f"{what} takes MonteCarlo(estimator={' or '.join(map(repr, estimators))}); got {method!r}.")
     if not isinstance(method, accepted):
         names = " or ".join(cls.__name__ for cls in accepted)
         raise MethodError(f"{what} takes method={names}; got {method!r}.")

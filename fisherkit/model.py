@@ -28,6 +28,7 @@ class Model(ABC):
 
     parameters: Parameters
     takes_inputs: ClassVar[bool] = False
+    structures: ClassVar[tuple[str, ...]] = ("dense", "diagonal")
     covariates: tuple[str, ...] = ()
     """Known constants that may differ from row to row of the data: then an expectation is a mean over their rows."""
 
@@ -120,7 +121,8 @@ def _track(value: Any) -> Any:
     modules = [f"{cls.__module__}." for cls in classes]
     if any(module.startswith("torch.nn.modules.") for module in modules):
         raise MethodError(
-            "a network needs a likelihood: fk.networks.Model(module, likelihood='categorical'), or 'gaussian' or 'bernoulli'."
+            "a network needs a likelihood: fk.networks.Model(module, likelihood='categorical'), or 'gaussian', 'bernoulli', "
+            "'poisson'."
         )
     for root, track in TRACKS.items():
         if any(module.startswith(f"{root}.") for module in modules):

@@ -7,8 +7,7 @@ from typing import Any
 from .errors import MethodError
 from .information import FisherInformation
 from .methods import Method
-from .model import Theta, as_model
-from .structures.promotion import STRUCTURES
+from .model import Model, Theta, as_model
 
 
 def score(model: Any, theta: Theta = None, *, data: Any = None) -> Any:
@@ -54,14 +53,14 @@ def expected_information(
         (old or new infrastructure), or a ``torch.distributions`` object.
     theta : mapping from name to number, or array (p,), optional
         The point. Symbolic models answer in symbols, networks at their present weights, without it.
-    inputs : tensor, tuple of tensors, or DataLoader; mapping from name to array (n,), or data frame
-        The inputs of a network, or the covariates of a symbolic model, over which the information is averaged. Labels are not
-        used.
+    inputs : tensor, tuple or mapping of tensors, or DataLoader; mapping from name to array (n,), or data frame
+        The inputs of a network (a mapping by its arguments' names), or the covariates of a symbolic model, over which the
+        information is averaged. Labels are not used.
     method : Exact, Quadrature or MonteCarlo, optional
         How the expectation is taken. By default the best that the model has: a closed form, else quadrature, else
         it must be given.
-    structure : {"dense", "diagonal"}
-        What is kept.
+    structure : {"dense", "diagonal"}, and for networks "low-rank" and "operator"
+        What is kept. A network's Monte Carlo information has an error where its parts add up: dense and diagonal.
 
     Returns
     -------
@@ -80,7 +79,7 @@ def expected_information(
         raise MethodError("the expected information of a network is a mean over inputs: give inputs=X or a DataLoader.")
     if inputs is not None and not (source.takes_inputs or source.covariates):
         raise MethodError("inputs= belongs to networks; this model describes its data completely.")
-    _check_structure(structure)
+    _check_structure(structure, source)
     return source.expected_information(theta, inputs=inputs, method=method, structure=structure)
 
 
@@ -99,8 +98,9 @@ def observed_information(model: Any, theta: Theta = None, *, data: Any = None, s
     FisherInformation
         Positive definite at a maximum of the likelihood, not necessarily elsewhere.
     """
-    _check_structure(structure)
-    return as_model(model).observed_information(theta, data=data, structure=structure)
+    source = as_model(model)
+    _check_structure(structure, source)
+    return source.observed_information(theta, data=data, structure=structure)
 
 
 def empirical_information(model: Any, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
@@ -110,7 +110,7 @@ def empirical_information(model: Any, theta: Theta = None, *, data: Any = None, 
     ----------
     model, theta, structure
         As for `expected_information`.
-    data : array of n observations; for a network a pair (inputs, labels) or a DataLoader of pairs
+    data : array of n observations; for a network a pair (inputs, labels), a mapping with ``labels``, or a DataLoader of either
         The sum is over all of them: ``F.n`` is n.
 
     Returns
@@ -122,10 +122,13 @@ def empirical_information(model: Any, theta: Theta = None, *, data: Any = None, 
     This is not the expected information: labels come from the data, not from the model. The two agree on average
     only where the model is the true one.
     """
-    _check_structure(structure)
-    return as_model(model).empirical_information(theta, data=data, structure=structure)
+    source = as_model(model)
+    _check_structure(structure, source)
+    return source.empirical_information(theta, data=data, structure=structure)
 
 
-def _check_structure(structure: str) -> None:
-    if structure not in STRUCTURES:
-        raise MethodError(f"structure must be one of {', '.join(STRUCTURES)}; got {structure!r}.")
+def _check_structure(structure: Any, source: Model) -> None:
+    """A structure by its name, or an object that has one and says more."""
+    if getattr(structure, "name", structure) not in source.structures:
+        names = ", ".join(map(repr, source.structures))
+        raise MethodError(f"structure must be one of {names} for a {type(source).__module__}.Model; got {structure!r}.")

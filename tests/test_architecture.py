@@ -26,12 +26,12 @@ LAYERS = (
     "cli",
     "fisherkit",  # the table of public names, as users import it
     "plots",
-    "applications bounds checks design estimation forecast geometry",  # uses: take an information
+    "applications bounds checks design estimation forecast geometry spectra",  # uses: take an information
     "networks sampled symbolic verbs",  # sources: give one
     "model",
     "information",
     "formulas jacobians storage uncertainty",
-    "expressions provenance ratios structures",
+    "expressions provenance ratios report structures",
     "parameters quadrature",
     "arrays deadline limits methods optional panels tables",
     "errors",
@@ -60,10 +60,10 @@ PUBLIC = {
     "fisherkit": """__version__ Exact FisherInformation MonteCarlo Parameters Quadrature applications
         bhattacharyya_bound bounds chapman_robbins_bound checks constrained_bound cramer_rao_bound design empirical_information
         errors estimation expected_information forecast geometry load misspecified_bound networks observed_information plots
-        sampled score symbolic van_trees_bound""",
+        sampled score spectra symbolic van_trees_bound""",
     "fisherkit.symbolic": "ExponentialFamily Independent Model as_location_family as_model parse_expression parse_model",
-    "fisherkit.sampled": "Family Model as_location_family as_model",
-    "fisherkit.networks": "Bernoulli Categorical Gaussian Likelihood Model",
+    "fisherkit.sampled": "Family LatentModel Model Simulator as_location_family as_model",
+    "fisherkit.networks": "Bernoulli Categorical Gaussian HeteroscedasticGaussian Likelihood LowRank Model Poisson",
     "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound
         efficiency efficient_estimator hybrid_bound misspecified_bound van_trees_bound""",
     "fisherkit.estimation": """ConvergenceWarning Covariance Estimate HypothesisTest Identifiability Intervals LeastSquares
@@ -74,6 +74,7 @@ PUBLIC = {
     "fisherkit.applications": "EWC",
     "fisherkit.geometry": """Distance Geodesic christoffel covariance_distance distance geodesic jeffreys_prior
         kullback_leibler natural_gradient scalar_curvature sectional_curvature""",
+    "fisherkit.spectra": "Density Estimate density eigenvalues linear_operator logdet trace",
     "fisherkit.forecast": "figure_of_merit fixed_parameter_bias gaussian_prior",
     "fisherkit.plots": "bound_vs_n ellipse heatmap score_and_curvature spectrum standard_errors triangle",
     "fisherkit.checks": """check_additivity check_batch_size check_divergence check_information check_labels check_model
@@ -83,7 +84,7 @@ PUBLIC = {
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
         SingularInformationError StorageError TextError""",
     "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse join kind
-        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename
+        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename report
         reparametrize save solve standard_errors structure total trace with_prior""",
 }
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..arrays import check_budget
-from ..errors import MethodError
+from ..errors import DataError, MethodError
 from ..parameters import Parameters
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
+from ..structures.low_rank import LowRank as LowRankStructure
+from .products import Blocks
 from .sums import Batch
 
 FLUSH = 16  # batches summed in the network's own dtype, inside their matrix products, before float64 takes over
@@ -25,13 +29,14 @@ class Kept(ABC):
     """A running sum over batches, and the structure that it becomes."""
 
     name: ClassVar[str]
+    additive: ClassVar[bool] = True  # whether arrays of parts of the data add up, as leave-one-out groups need
 
     def __init__(self, parameters: Parameters, device: torch.device) -> None:
         self.parameters, self.device = parameters, device
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def entries(parameters: Parameters) -> int:
+    def entries(cls, parameters: Parameters) -> int:
         """How many numbers one sum holds."""
 
     @classmethod
@@ -52,6 +57,10 @@ class Kept(ABC):
     def arrays(self) -> list[Tensor]:
         """The sums in float64, one array or more; nothing is added afterwards."""
 
+    def mean(self, count: int) -> Structure:
+        """The sums over ``count`` as a structure."""
+        return self.structure([array.div_(count) for array in self.arrays()], self.parameters)
+
     @classmethod
     @abstractmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
@@ -69,8 +78,8 @@ class KeptDiagonal(Kept):
         self._total: dict[str, Tensor] = {}
         self._waiting = 0
 
-    @staticmethod
-    def entries(parameters: Parameters) -> int:
+    @classmethod
+    def entries(cls, parameters: Parameters) -> int:
         return parameters.size
 
     def add(self, batch: Batch, vectors: Sequence[Tensor]) -> None:
@@ -90,7 +99,11 @@ class KeptDiagonal(Kept):
 
     def arrays(self) -> list[Tensor]:
         self._flush()
-        return [self._total[name] for name in self.parameters.names]
+        sizes = zip(self.parameters.names, self.parameters.sizes, strict=True)
+        return [self._total[name] if name in self._total else self._zeros(size) for name, size in sizes]
+
+    def _zeros(self, size: int) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64, device=self.device)
 
     @classmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
@@ -98,7 +111,7 @@ class KeptDiagonal(Kept):
 
 
 class KeptDense(Kept):
-    """One (p, p) matrix."""
+    """One (p, p) matrix, and blocks on their way to it."""
 
     name = "dense"
 
@@ -106,15 +119,27 @@ class KeptDense(Kept):
         super().__init__(parameters, device)
         p = parameters.size
         self._total = torch.zeros(p, p, dtype=torch.float64, device=device)
+        self._starts = dict(zip(parameters.names, [0, *accumulate(parameters.sizes)], strict=False))
+        self._blocks, self._waiting = Blocks(), 0
 
-    @staticmethod
-    def entries(parameters: Parameters) -> int:
+    @classmethod
+    def entries(cls, parameters: Parameters) -> int:
         return parameters.size**2
 
     def add(self, batch: Batch, vectors: Sequence[Tensor]) -> None:
-        batch.add_products(vectors, self._total)
+        batch.add_products(vectors, self._blocks, self._total)
+        self._waiting += 1
+        if self._waiting >= FLUSH:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._blocks.move_to(self._total, self._starts)
+        self._waiting = 0
+        if not bool(torch.isfinite(self._total.diagonal()).all()):
+            raise DataError("a squared score is not finite: it is beyond the range of the network's dtype. Use .double().")
 
     def arrays(self) -> list[Tensor]:
+        self._flush()
         return [self._total]
 
     @classmethod
@@ -122,11 +147,86 @@ class KeptDense(Kept):
         return Dense(arrays[0], parameters)
 
 
-KEPT: dict[str, type[Kept]] = {cls.name: cls for cls in (KeptDiagonal, KeptDense)}
+@dataclass(frozen=True)
+class LowRank:
+    """``structure=fk.networks.LowRank(rank=50)``: the leading directions of a network's information.
+
+    Parameters
+    ----------
+    rank : int
+        How many directions are kept, found in one pass over the data. ``structure="low-rank"`` keeps as many as there are scores,
+        exactly.
+
+    Notes
+    -----
+    Scores are gathered until there are twice as many as the rank (or 2 * rank + one batch), and replaced by the leading
+    directions of those so far. What is dropped lowers F: its trace beside that of ``structure="diagonal"`` tells by how much.
+    """
+
+    rank: int
+    name: ClassVar[str] = "low-rank"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 1:
+            raise DataError(f"LowRank(rank=) must be a positive integer; got {self.rank!r}.")
 
 
-def kept_as(structure: str) -> type[Kept]:
+class KeptLowRank(Kept):
+    """Scores as rows, and in their place their leading directions when there are too many."""
+
+    name = "low-rank"
+    additive = False
+    rank: ClassVar[int | None] = None
+
+    def __init__(self, parameters: Parameters, device: torch.device) -> None:
+        super().__init__(parameters, device)
+        self._rows: list[Tensor] = []
+        self._limit = parameters.size if self.rank is None else min(self.rank, parameters.size)
+
+    @classmethod
+    def entries(cls, parameters: Parameters) -> int:
+        return 2 * parameters.size * (cls.rank or 1)
+
+    def add(self, batch: Batch, vectors: Sequence[Tensor]) -> None:
+        for rows in batch.rows(vectors):
+            if not bool(torch.isfinite(rows.sum())):
+                batch.scores(vectors[0])  # names the example
+            self._rows.append(rows)
+            count = sum(map(len, self._rows))
+            if count > 2 * self._limit:
+                self._compress()
+            elif self.rank is None:
+                what = f"{count} scores of {self.parameters.size} parameters"
+                check_budget(2 * count * self.parameters.size, what=what, cheaper="structure=fk.networks.LowRank(rank=...).")
+
+    def _compress(self) -> None:
+        """The leading directions of the rows: of their Gram matrix, or where there are more rows than parameters, of F."""
+        rows = torch.cat(self._rows)
+        if len(rows) > self._limit:
+            _, roots, right = torch.linalg.svd(rows, full_matrices=False)
+            rows = roots[: self._limit, None] * right[: self._limit]
+        self._rows = [rows]
+
+    def arrays(self) -> list[Tensor]:
+        self._compress()
+        return self._rows
+
+    def mean(self, count: int) -> Structure:
+        """Roots of the information are divided by the root of the count."""
+        return self.structure([rows / count**0.5 for rows in self.arrays()], self.parameters)
+
+    @classmethod
+    def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
+        return LowRankStructure(parameters.split(arrays[0].T), parameters)
+
+
+KEPT: dict[str, type[Kept]] = {cls.name: cls for cls in (KeptDiagonal, KeptDense, KeptLowRank)}
+
+
+def kept_as(structure: Any) -> type[Kept]:
     """The row of that structure."""
+    if isinstance(structure, LowRank):
+        return type("KeptLowRank", (KeptLowRank,), {"rank": structure.rank})
     if structure not in KEPT:
         raise MethodError(f"a network keeps structure={' or '.join(map(repr, KEPT))}; got {structure!r}.")
     return KEPT[structure]

@@ -1,214 +1,312 @@
-r"""What the output of a network means: the distribution of a label given the output z.
-
-With H(z) the information that a label carries about z, the network's is :math:`\frac1N \sum_n J_n^\top H(z_n) J_n`.
-Everything the sums need is a stack of output-space vectors c with :math:`\sum_k c_k c_k^\top = H`: the columns of a
-square root of H (exact), scores of drawn labels (Monte Carlo), or the score of the label seen (empirical).
-"""
+"""The likelihoods with a name: categorical, Bernoulli, Gaussian with a known or a learnt variance, and Poisson."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import DataError, LayoutError
+from .distributions import FromDistribution
+from .likelihood import Elementwise, Likelihood, Root, numbers, refuse_labels, scaling, weighted
 
-
-class Columns(Sequence[Tensor]):
-    """Vectors made when they are asked for: all of them at once would be classes times the output."""
-
-    def __init__(self, count: int, column: Callable[[int], Tensor]) -> None:
-        self._count, self._column = count, column
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, k: Any) -> Any:
-        if not 0 <= k < self._count:
-            raise IndexError(k)
-        return self._column(k)
-
-
-class Likelihood(ABC):
-    """A distribution of labels, parametrised by the output; one example per row."""
-
-    @abstractmethod
-    def check_output(self, output: Tensor) -> None:
-        """Refuse an output that cannot parametrise it."""
-
-    @abstractmethod
-    def check_labels(self, output: Tensor, labels: Tensor) -> Tensor:
-        """The labels, fit for `score`; refused where they are not of this distribution."""
-
-    @abstractmethod
-    def log_prob(self, output: Tensor, labels: Tensor) -> Tensor:
-        """(b,) log-probability of each example's label."""
-
-    @abstractmethod
-    def score(self, output: Tensor, labels: Tensor) -> Tensor:
-        """Gradient of `log_prob` with respect to the output, like the output."""
-
-    @abstractmethod
-    def root(self, output: Tensor) -> Sequence[Tensor]:
-        """K vectors (b, ...) whose outer products sum to H."""
-
-    @abstractmethod
-    def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
-        """(draws, b, ...) labels, from random numbers taken example by example: any batch size draws the same."""
+ENTRIES = 2**24  # of cumulative probabilities held at a time while labels are drawn
+LARGEST_RATE = 2.0**62  # of a Poisson count that fits an integer
 
 
 @dataclass(frozen=True)
 class Categorical(Likelihood):
-    """One of C classes; the output holds C logits, shape (b, C)."""
+    """One of C classes, at each place; the output holds logits.
+
+    Parameters
+    ----------
+    axis : int, optional
+        The axis of the classes: 1 for maps (b, C, H, W), as in ``torch.nn.CrossEntropyLoss``; -1 for sequences (b, T, C).
+        Needed where the output has more axes than (b, C).
+    ignore_index : int, optional
+        The label that stands for none, such as -100 (Hugging Face) or 255 (maps). It speaks of labels: an expected information,
+        which has none, takes ``mask=`` of `Model`.
+
+    Examples
+    --------
+    >>> net = fk.networks.Model(torch.nn.Conv2d(1, 3, 1), fk.networks.Categorical(axis=1, ignore_index=255))
+    >>> fk.expected_information(net, inputs=torch.ones(2, 1, 4, 4), structure="diagonal").parameters.size
+    6
+    """
+
+    axis: int | None = None
+    ignore_index: int | None = None
 
     def check_output(self, output: Tensor) -> None:
-        if output.ndim != 2 or output.shape[1] < 2:
+        if self.axis is None and output.ndim > 2:
+            raise LayoutError(
+                f"the output has shape {tuple(output.shape)}: say which axis holds the classes, Categorical(axis=1) for maps "
+                "(b, C, H, W), Categorical(axis=-1) for sequences (b, T, C)."
+            )
+        if not (self.axis is None or -output.ndim < self.axis < output.ndim) or self.axis == 0:
+            raise LayoutError(f"{self!r} has no such axis for classes in outputs of shape {tuple(output.shape)}.")
+        if output.ndim < 2 or output.shape[self._axis(output)] < 2:
             raise LayoutError(
                 "a categorical likelihood needs outputs of shape (batch, classes) with two classes at least; got "
                 f"{tuple(output.shape)}."
             )
 
+    def _axis(self, output: Tensor) -> int:
+        return 1 if self.axis is None else self.axis % output.ndim
+
+    def places(self, output: Tensor) -> tuple[int, ...]:
+        axis = self._axis(output)
+        return tuple(size for i, size in enumerate(output.shape) if i not in (0, axis))
+
+    def ignored(self, labels: Tensor) -> Tensor | None:
+        return None if self.ignore_index is None else labels == self.ignore_index
+
     def check_labels(self, output: Tensor, labels: Tensor) -> Tensor:
-        if labels.shape != output.shape[:1] or labels.is_floating_point() or labels.is_complex():
+        shape, classes = (len(output), *self.places(output)), output.shape[self._axis(output)]
+        if labels.shape != shape or labels.is_floating_point() or labels.is_complex():
             raise DataError(
-                f"categorical labels must be integers of shape ({len(output)},); got {labels.dtype} of shape "
-                f"{tuple(labels.shape)}."
+                f"categorical labels must be integers of shape {shape}; got {labels.dtype} of shape {tuple(labels.shape)}."
             )
-        classes = output.shape[1]
         if len(bad := torch.nonzero((labels < 0) | (labels >= classes))):
-            index = int(bad[0])
-            raise DataError(f"label {int(labels[index])} of example {index} is outside the {classes} classes 0..{classes - 1}.")
+            index = tuple(bad[0].tolist())
+            value, where = int(labels[index]), f"example {index[0]}" + (f" at {index[1:]}" if index[1:] else "")
+            hint = f" If it stands for none, say Categorical(ignore_index={value})." if value in (-100, -1, 255) else ""
+            raise DataError(f"label {value} of {where} is outside the {classes} classes 0..{classes - 1}.{hint}")
         return labels.long()
 
     def log_prob(self, output: Tensor, labels: Tensor) -> Tensor:
-        return torch.log_softmax(output, dim=1).gather(1, labels[:, None])[:, 0]
+        axis = self._axis(output)
+        return torch.log_softmax(output, dim=axis).gather(axis, labels.unsqueeze(axis)).squeeze(axis)
 
-    def score(self, output: Tensor, labels: Tensor) -> Tensor:
-        others = torch.softmax(output, dim=1).scatter(1, labels[:, None], 0)
-        return (-others).scatter(1, labels[:, None], others.sum(dim=1, keepdim=True))  # 1 - p without cancellation
+    def score(self, output: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        axis = self._axis(output)
+        index = labels.unsqueeze(axis)
+        others = torch.softmax(output, dim=axis).scatter(axis, index, 0)
+        vectors = (-others).scatter(axis, index, others.sum(dim=axis, keepdim=True))  # 1 - p without cancellation
+        return weighted(vectors, weights, axis)
 
-    def root(self, output: Tensor) -> Sequence[Tensor]:
-        """Column k is sqrt(p_k) (e_k - p): enumerating labels."""
-        p = torch.softmax(output, dim=1)
-        unit = torch.eye(output.shape[1], dtype=p.dtype, device=p.device)
-        return Columns(output.shape[1], lambda k: p[:, k, None].sqrt() * (unit[k] - p))
+    def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
+        """S = diag(sqrt p) - p sqrt(p)'. Column k is sqrt(p_k) times the score of label k."""
+        axis = self._axis(output)
+        p = torch.softmax(output, dim=axis)
+        deviation, top = p.sqrt(), p.argmax(dim=axis, keepdim=True)
+
+        def times(v: Tensor) -> Tensor:
+            scaled = deviation * v
+            others = (scaled - p * scaled.sum(dim=axis, keepdim=True)).scatter(axis, top, 0)
+            vectors = others.scatter(axis, top, -others.sum(dim=axis, keepdim=True))  # columns sum to 0: no 1 - p
+            return weighted(vectors, weights, axis)
+
+        def transpose(u: Tensor) -> Tensor:
+            u = weighted(u, weights, axis)
+            return deviation * (u - (p * u).sum(dim=axis, keepdim=True))
+
+        return Root(output, tuple(output.shape[1:]), times, transpose)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
-        uniform = _like(rng.random((len(output), draws)), output)
-        edges = torch.softmax(output.double(), dim=1).cumsum(dim=1)
-        return torch.searchsorted(edges, uniform).clamp(max=output.shape[1] - 1).T
+        logits = output.movedim(self._axis(output), -1)
+        step = max(1, ENTRIES // max(1, logits[:1].numel()))
+        return torch.cat([_classes(part, draws, rng) for part in logits.split(step)], dim=1)
+
+
+def _classes(logits: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
+    """(draws, b, *places) classes by inversion, from logits (b, *places, C)."""
+    uniform = torch.from_numpy(rng.random((*logits.shape[:-1], draws))).to(logits.device)
+    edges = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
+    return torch.searchsorted(edges, uniform).clamp(max=logits.shape[-1] - 1).movedim(-1, 0)
 
 
 @dataclass(frozen=True)
-class Bernoulli(Likelihood):
+class Bernoulli(Elementwise):
     """Independent yes or no for each output, whose value is the logit; any shape (b, ...)."""
 
-    def check_output(self, output: Tensor) -> None:
-        if output.ndim < 1:
-            raise LayoutError("a Bernoulli likelihood needs outputs of shape (batch, ...); got a scalar.")
-
     def check_labels(self, output: Tensor, labels: Tensor) -> Tensor:
-        labels = _same_shape(output, labels, "Bernoulli")
-        if len(bad := torch.nonzero((labels != 0) & (labels != 1))):
-            index = tuple(bad[0].tolist())
-            raise DataError(f"Bernoulli labels must be 0 or 1; label {index} is {float(labels[index])}.")
+        labels = super().check_labels(output, labels)
+        refuse_labels((labels != 0) & (labels != 1), labels, "Bernoulli labels must be 0 or 1")
         return labels
 
     def log_prob(self, output: Tensor, labels: Tensor) -> Tensor:
-        return _per_example(-torch.nn.functional.binary_cross_entropy_with_logits(output, labels, reduction="none"))
+        return -torch.nn.functional.binary_cross_entropy_with_logits(output, labels, reduction="none")
 
-    def score(self, output: Tensor, labels: Tensor) -> Tensor:
-        return labels * torch.sigmoid(-output) - (1 - labels) * torch.sigmoid(output)  # 1 - p without cancellation
+    def score(self, output: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        vectors = labels * torch.sigmoid(-output) - (1 - labels) * torch.sigmoid(output)  # 1 - p without cancellation
+        return weighted(vectors, weights)
 
-    def root(self, output: Tensor) -> Sequence[Tensor]:
-        deviation = (torch.sigmoid(output) * torch.sigmoid(-output)).sqrt()
-        return _one_at_a_time(deviation)
+    def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
+        deviation = weighted((torch.sigmoid(output) * torch.sigmoid(-output)).sqrt(), weights)
+        return scaling(output, deviation)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
-        uniform = _like(rng.random((len(output), draws, *output.shape[1:])), output).transpose(0, 1)
+        uniform = numbers(rng.random((len(output), draws, *output.shape[1:])), output)
         return (uniform < torch.sigmoid(output.double())).to(output.dtype)
 
 
 @dataclass(frozen=True)
-class Gaussian(Likelihood):
+class Gaussian(Elementwise):
     """Independent normal labels around each output, with a known variance; any shape (b, ...).
 
     A loss of half the squared error is variance 1; a squared error without the half is variance 1/2.
+
+    Parameters
+    ----------
+    variance : float or sequence of float
+        Of every output, or of each along the last axis.
     """
 
-    variance: float = 1.0
+    variance: float | Sequence[float] = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.variance) and self.variance > 0):
+        values = np.asarray(self.variance, dtype=float)
+        if not (values.ndim <= 1 and values.size and np.all(np.isfinite(values) & (values > 0))):
             raise DataError(f"Gaussian(variance=) must be positive and finite; got {self.variance!r}.")
+        object.__setattr__(self, "variance", tuple(values.tolist()) if values.ndim else float(values))
 
     def check_output(self, output: Tensor) -> None:
-        if output.ndim < 1:
-            raise LayoutError("a Gaussian likelihood needs outputs of shape (batch, ...); got a scalar.")
+        super().check_output(output)
+        if isinstance(self.variance, tuple) and (output.ndim < 2 or output.shape[-1] != len(self.variance)):
+            raise LayoutError(
+                f"Gaussian(variance=) has {len(self.variance)} values for outputs of shape {tuple(output.shape)}: give one for "
+                "each along the last axis, or a single one."
+            )
+
+    def _variance(self, output: Tensor) -> Tensor:
+        return torch.as_tensor(self.variance, dtype=output.dtype, device=output.device).expand(output.shape)
 
     def check_labels(self, output: Tensor, labels: Tensor) -> Tensor:
-        labels = _same_shape(output, labels, "Gaussian")
-        if len(bad := torch.nonzero(~torch.isfinite(labels))):
-            raise DataError(f"Gaussian labels must be finite; label {tuple(bad[0].tolist())} is not.")
+        labels = super().check_labels(output, labels)
+        refuse_labels(~torch.isfinite(labels), labels, "Gaussian labels must be finite")
         return labels
 
     def log_prob(self, output: Tensor, labels: Tensor) -> Tensor:
-        squares = (labels - output) ** 2 / self.variance
-        return _per_example(-0.5 * (squares + math.log(2 * math.pi * self.variance)))
+        v = self._variance(output)
+        return -0.5 * ((labels - output) ** 2 / v + torch.log(2 * math.pi * v))
 
-    def score(self, output: Tensor, labels: Tensor) -> Tensor:
-        return (labels - output) / self.variance
+    def score(self, output: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        return weighted((labels - output) / self._variance(output), weights)
 
-    def root(self, output: Tensor) -> Sequence[Tensor]:
-        return _one_at_a_time(torch.full_like(output, self.variance**-0.5))
+    def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
+        precision = weighted(self._variance(output).rsqrt(), weights)
+        return scaling(output, precision)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
-        normal = _like(rng.standard_normal((len(output), draws, *output.shape[1:])), output).transpose(0, 1)
-        return (output + math.sqrt(self.variance) * normal).to(output.dtype)
+        normal = numbers(rng.standard_normal((len(output), draws, *output.shape[1:])), output)
+        return (output + self._variance(output.double()).sqrt() * normal).to(output.dtype)
 
 
-BY_NAME: dict[str, Likelihood] = {"categorical": Categorical(), "bernoulli": Bernoulli(), "gaussian": Gaussian()}
+@dataclass(frozen=True)
+class HeteroscedasticGaussian(Likelihood):
+    """Independent normal labels whose variance is learnt: the output holds means, then as many logarithms of variances.
+
+    Parameters
+    ----------
+    axis : int
+        The axis of both: an output (b, 2) for one label, (b, 2 k) for k, (b, 2, H, W) for maps. Labels have the means' shape.
+
+    Notes
+    -----
+    The information of a label about (mean, log-variance) is diag(1 / variance, 1 / 2).
+    """
+
+    axis: int = 1
+
+    def check_output(self, output: Tensor) -> None:
+        if not -output.ndim < self.axis < output.ndim or self.axis == 0 or output.shape[self.axis] % 2:
+            raise LayoutError(
+                f"{self!r} needs means and as many log-variances along axis {self.axis}; the output has shape "
+                f"{tuple(output.shape)}."
+            )
+
+    def _heads(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = output.chunk(2, dim=self.axis)
+        return mean, log_variance
+
+    def places(self, output: Tensor) -> tuple[int, ...]:
+        return tuple(self._heads(output)[0].shape[1:])
+
+    def check_labels(self, output: Tensor, labels: Tensor) -> Tensor:
+        mean = self._heads(output)[0]
+        if labels.shape == mean.squeeze(self.axis).shape:
+            labels = labels.reshape(mean.shape)
+        return Gaussian().check_labels(mean, labels)
+
+    def log_prob(self, output: Tensor, labels: Tensor) -> Tensor:
+        mean, log_variance = self._heads(output)
+        return -0.5 * ((labels - mean) ** 2 * (-log_variance).exp() + log_variance + math.log(2 * math.pi))
+
+    def score(self, output: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        mean, log_variance = self._heads(output)
+        precision = (-log_variance).exp()
+        parts = ((labels - mean) * precision, 0.5 * ((labels - mean) ** 2 * precision - 1))
+        return torch.cat([weighted(part, weights) for part in parts], dim=self.axis)
+
+    def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
+        log_variance = self._heads(output)[1]
+        parts = ((-0.5 * log_variance).exp(), torch.full_like(log_variance, 0.5**0.5))
+        deviation = torch.cat([weighted(part, weights) for part in parts], dim=self.axis)
+        return scaling(output, deviation)
+
+    def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
+        mean, log_variance = self._heads(output)
+        normal = numbers(rng.standard_normal((len(mean), draws, *mean.shape[1:])), output)
+        return (mean + (0.5 * log_variance.double()).exp() * normal).to(output.dtype)
+
+
+@dataclass(frozen=True)
+class Poisson(Elementwise):
+    """Independent counts for each output, whose value is the logarithm of the rate; any shape (b, ...)."""
+
+    def check_labels(self, output: Tensor, labels: Tensor) -> Tensor:
+        labels = super().check_labels(output, labels)
+        whole = torch.isfinite(labels) & (labels >= 0) & (labels == labels.floor())
+        refuse_labels(~whole, labels, "Poisson labels must be counts, 0 or more")
+        return labels
+
+    def log_prob(self, output: Tensor, labels: Tensor) -> Tensor:
+        return labels * output - output.exp() - torch.lgamma(labels + 1)
+
+    def score(self, output: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        return weighted(labels - self._rate(output), weights)
+
+    def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
+        deviation = weighted(self._rate(output).sqrt(), weights)
+        return scaling(output, deviation)
+
+    def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
+        rate = self._rate(output.detach().double()).cpu().numpy()
+        counts = rng.poisson(np.broadcast_to(rate[:, None], (len(rate), draws, *rate.shape[1:])))
+        return numbers(counts, output).to(output.dtype)
+
+    def _rate(self, output: Tensor) -> Tensor:
+        rate = output.exp()
+        if len(bad := torch.nonzero(rate > LARGEST_RATE)):
+            index = tuple(bad[0].tolist())
+            raise DataError(
+                f"a Poisson output is the logarithm of a rate; {float(output[index]):g} at {index} is beyond any count."
+            )
+        return rate
+
+
+BY_NAME: dict[str, Likelihood] = {
+    "categorical": Categorical(),
+    "bernoulli": Bernoulli(),
+    "gaussian": Gaussian(),
+    "poisson": Poisson(),
+}
 
 
 def as_likelihood(likelihood: object) -> Likelihood:
-    """A likelihood, or the one of that name."""
+    """A likelihood, the one of that name, or the one of the distributions that a callable builds from the output."""
     if isinstance(likelihood, Likelihood):
         return likelihood
     if isinstance(likelihood, str) and likelihood in BY_NAME:
         return BY_NAME[likelihood]
+    if callable(likelihood) and not (isinstance(likelihood, type) and issubclass(likelihood, Likelihood)):
+        return FromDistribution(likelihood)
     raise LayoutError(
-        f"likelihood must be one of {', '.join(map(repr, BY_NAME))}, or an object such as "
-        f"fk.networks.Gaussian(variance=0.5); got {likelihood!r}."
+        f"likelihood must be one of {', '.join(map(repr, BY_NAME))}, an object such as fk.networks.Gaussian(variance=0.5), or a "
+        f"callable from the output to a torch.distributions object; got {likelihood!r}."
     )
-
-
-def _like(numbers: np.ndarray, output: Tensor) -> Tensor:
-    return torch.from_numpy(numbers).to(output.device)
-
-
-def _same_shape(output: Tensor, labels: Tensor, name: str) -> Tensor:
-    if labels.shape != output.shape:
-        raise DataError(f"{name} labels must have the output's shape {tuple(output.shape)}; got {tuple(labels.shape)}.")
-    return labels.to(output.dtype)
-
-
-def _per_example(values: Tensor) -> Tensor:
-    return values.reshape(len(values), -1).sum(dim=1)
-
-
-def _one_at_a_time(values: Tensor) -> Sequence[Tensor]:
-    """Vector k holds the values at output k and zeros elsewhere."""
-    flat = values.reshape(len(values), -1)
-
-    def column(k: int) -> Tensor:
-        out = torch.zeros_like(flat)
-        out[:, k] = flat[:, k]
-        return out.reshape(values.shape)
-
-    return Columns(flat.shape[1], column)

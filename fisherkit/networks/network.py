@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ..errors import DataError, LayoutError, NetworkStateError
+from ..errors import LayoutError
+from . import random_state
 
 Inputs = tuple[Tensor, ...]
 Result = TypeVar("Result")
@@ -26,25 +27,34 @@ class Network:
     module : torch.nn.Module
     values : mapping from name to tensor
         The parameters that are differentiated; the others are constants.
+    keys : tuple of str
+        Names by which the module is given its inputs; by position where there are none.
+    own : bool
+        Copy the weights too: for what outlives the call.
     """
 
-    def __init__(self, module: nn.Module, values: Mapping[str, Tensor]) -> None:
+    def __init__(self, module: nn.Module, values: Mapping[str, Tensor], keys: tuple[str, ...] = (), *, own: bool = False) -> None:
+        self.keys = keys
         by_name = dict(module.named_parameters(remove_duplicate=False))
         given = {id(by_name[name]): value for name, value in values.items()}
         memo: dict[int, Any] = {
-            id(p): nn.Parameter(given[id(p)].detach() if id(p) in given else p.detach(), requires_grad=False)
-            for p in by_name.values()
+            id(p): nn.Parameter(_held(given.get(id(p), p), own), requires_grad=own and id(p) in given) for p in by_name.values()
         }
         memo.update((id(kept), kept.detach()) for kept in _activations(module))  # deepcopy refuses them
         self.module = copy.deepcopy(module, memo)
-        own = dict(self.module.named_parameters(remove_duplicate=False))
-        self.values = {name: own[name] for name in values}
+        inside = dict(self.module.named_parameters(remove_duplicate=False))
+        self.values = {name: inside[name] for name in values}
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        output = self.module(*inputs)
-        if not isinstance(output, Tensor):
-            raise LayoutError(f"the network must return one tensor; got {type(output).__name__}. Wrap it in a module that does.")
-        return output
+        positional, named = self._arguments(inputs)
+        return _tensor(self.module(*positional, **named))
+
+    def at(self, values: dict[str, Tensor], inputs: Inputs) -> Tensor:
+        """The output with other values in place of some parameters."""
+        return _tensor(torch.func.functional_call(self.module, values, *self._arguments(inputs)))
+
+    def _arguments(self, inputs: Inputs) -> tuple[Inputs, dict[str, Tensor]]:
+        return ((), dict(zip(self.keys, inputs, strict=True))) if self.keys else (inputs, {})
 
     @property
     def device(self) -> torch.device:
@@ -59,7 +69,7 @@ class Network:
 
     def _vmapped(self, names: list[str], inputs: Inputs, cotangents: Tensor) -> dict[str, Tensor]:
         def inner(values: dict[str, Tensor], example: Inputs, cotangent: Tensor) -> Tensor:
-            output = torch.func.functional_call(self.module, values, tuple(x[None] for x in example))
+            output = self.at(values, tuple(x[None] for x in example))
             return (output[0] * cotangent).sum()
 
         values = {name: self.values[name].detach() for name in names}
@@ -72,7 +82,7 @@ class Network:
         values = {name: self.values[name].detach().requires_grad_() for name in names}
         rows = []
         for i, cotangent in enumerate(cotangents):
-            output = torch.func.functional_call(self.module, values, tuple(x[i : i + 1] for x in inputs))
+            output = self.at(values, tuple(x[i : i + 1] for x in inputs))
             total = (output[0] * cotangent).sum()
             if not total.requires_grad:
                 rows.append([torch.zeros_like(value) for value in values.values()])
@@ -80,6 +90,10 @@ class Network:
             gradients = torch.autograd.grad(total, list(values.values()), allow_unused=True, materialize_grads=True)
             rows.append([g.to_dense() for g in gradients])
         return {name: torch.stack(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _held(value: Tensor, own: bool) -> Tensor:
+    return value.detach().clone() if own else value.detach()
 
 
 def undisturbed(verb: Callable[..., Result]) -> Callable[..., Result]:
@@ -91,16 +105,26 @@ def undisturbed(verb: Callable[..., Result]) -> Callable[..., Result]:
     @wraps(verb)
     def alone(self: Any, *arguments: Any, **keywords: Any) -> Result:
         device: torch.device = self.device
-        devices = [device] if device.type == "cuda" else []
         with (
             torch.inference_mode(False),
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),
-            torch.random.fork_rng(devices=devices),
+            random_state.kept(device),
         ):
             return verb(self, *arguments, **keywords)
 
     return alone
+
+
+def _tensor(output: Any) -> Tensor:
+    """The one tensor that a network returns: itself, or the ``logits`` of a mapping or an object (Hugging Face)."""
+    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
+    if not isinstance(logits, Tensor):
+        raise LayoutError(
+            f"the network must return one tensor, or something with .logits; got {type(output).__name__}. Wrap it in a module "
+            "that does."
+        )
+    return logits
 
 
 def _activations(module: nn.Module) -> Iterator[Tensor]:
@@ -108,74 +132,6 @@ def _activations(module: nn.Module) -> Iterator[Tensor]:
     for part in module.modules():
         own = [value for name, value in vars(part).items() if name not in ("_parameters", "_buffers", "_modules")]
         yield from (leaf for leaf in tree_leaves(own) if isinstance(leaf, Tensor) and not leaf.is_leaf)
-
-
-def check_state(module: nn.Module) -> None:
-    """Refuse a module whose examples have no scores of their own."""
-    for name, layer in module.named_modules():
-        where = f"{type(layer).__name__} {name!r}".rstrip()
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
-            cure = "call module.eval()" if layer.running_mean is not None else "give it track_running_stats=True"
-            raise NetworkStateError(f"{where} uses the statistics of the batch, so an example has no score of its own: {cure}.")
-        rate = layer.p if isinstance(layer, nn.modules.dropout._DropoutNd) else getattr(layer, "dropout", 0.0)
-        if layer.training and isinstance(rate, float) and rate > 0:
-            raise NetworkStateError(f"{where} drops out at random (p={rate}) in train mode: call module.eval().")
-
-
-def check_passes(network: Network, inputs: Inputs) -> Tensor:
-    """The output of a few examples, refused when it is random, or when examples change each other's."""
-    try:
-        output = network(inputs)
-    except (TypeError, RuntimeError, IndexError) as error:
-        found = ", ".join(f"{tuple(x.shape)} {x.dtype}" for x in inputs)
-        raise LayoutError(
-            f"the network cannot take these inputs, tensors of {found}: {error}. "
-            "inputs= holds the network's own arguments; labels belong to data=(inputs, labels)."
-        ) from error
-    if output.ndim == 0 or len(output) != len(inputs[0]):
-        raise LayoutError(
-            f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape "
-            f"{tuple(output.shape)}."
-        )
-    if all(_draws(network, inputs) for _ in range(3)):  # thrice: another thread may draw in between
-        raise NetworkStateError("the network draws random numbers (dropout?), so scores are random: call module.eval().")
-    tolerance = 1e3 * torch.finfo(output.dtype).eps * float(output.abs().max())
-    if not torch.allclose(network(inputs), output, rtol=0, atol=tolerance, equal_nan=True):
-        raise NetworkStateError("two passes over the same examples differ, so their scores are not defined: call module.eval().")
-    alone = network(tuple(x[:1] for x in inputs))
-    if not torch.allclose(alone[0], output[0], rtol=0, atol=tolerance, equal_nan=True):
-        raise NetworkStateError(
-            "the output of an example depends on the others in its batch, so it has no score of its own: "
-            "use running statistics or call module.eval()."
-        )
-    return output
-
-
-def _draws(network: Network, inputs: Inputs) -> bool:
-    """Whether a pass moves the random state."""
-    before = _random_state(network.device)
-    network(inputs)
-    return not torch.equal(before, _random_state(network.device))
-
-
-def _random_state(device: torch.device) -> Tensor:
-    state: Tensor = torch.random.get_rng_state()
-    return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
-
-
-def check_finite(output: Tensor, start: int) -> None:
-    """Refuse an output that is not finite, naming the example."""
-    bad = torch.nonzero(~torch.isfinite(output).reshape(len(output), -1).all(dim=1))
-    if len(bad):
-        raise DataError(f"the network's output for example {start + int(bad[0])} is not finite: {output[int(bad[0])].tolist()}.")
-
-
-def differentiable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that require a gradient, tied ones once."""
-    chosen = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    if not chosen:
-        raise LayoutError("no parameter of the network requires a gradient: there is nothing to be informed about.")
-    return chosen
 
 
 def unwrap(module: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import DataError
 from .layers import Forward, Terms, Trust, add_to
 from .network import Inputs, Network
+from .products import Blocks, factors
 
 ENTRIES = 2**24  # of per-example gradients held at a time: 128 MiB in float64
 
@@ -53,19 +54,30 @@ class Batch:
         if not bool(torch.isfinite(torch.stack(largest)).all()):
             self._refuse(cotangents)
 
-    def add_products(self, cotangents: Sequence[Tensor], total: Tensor) -> None:
-        """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk to a (p, p) matrix in float64."""
-        step = max(1, ENTRIES // max(1, self.forward.entries))
-        for k in range(0, len(cotangents), step):
-            self._add_products([cotangents[i] for i in range(k, min(k + step, len(cotangents)))], total)
-        if not bool(torch.isfinite(total.diagonal()).all()):
+    def add_products(self, cotangents: Sequence[Tensor], blocks: Blocks, total: Tensor) -> None:
+        """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk: to blocks where all layers are linear, else to the matrix."""
+        found = factors(self.forward) if len(cotangents) > 1 else {}
+        used = [name for name, own in self.forward.uses.items() if own]
+        if used and not self.rest and all(name in found and found[name].x.shape[1] == 1 for name in used):
+            terms = [self.forward.terms(c) for c in cotangents]
+            parts = [(found[name], torch.stack([found[name].g(part)[:, 0] for part in terms])) for name in used]
+            blocks.add(parts)
+            finite = torch.stack([tensor.sum() for factor, g in parts for tensor in (factor.x, g)])
+        else:
+            for v in self.rows(cotangents):
+                total.addmm_(v.T, v)
+            finite = total.diagonal()
+        if not bool(torch.isfinite(finite).all()):
             self._refuse(cotangents)
 
-    def _add_products(self, cotangents: list[Tensor], total: Tensor) -> None:
-        terms = [self.forward.terms(c) for c in cotangents]
-        for rows in self._chunks(list(self.network.values), len(cotangents)):
-            v = torch.cat([self._flat(part, c, rows) for part, c in zip(terms, cotangents, strict=True)])
-            total.addmm_(v.T, v)
+    def rows(self, cotangents: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The flat gradients v = J_n' c_nk, (many, p) in float64, some at a time."""
+        step = max(1, ENTRIES // max(1, self.forward.entries))
+        for k in range(0, len(cotangents), step):
+            some = [cotangents[i] for i in range(k, min(k + step, len(cotangents)))]
+            terms = [self.forward.terms(c) for c in some]
+            for rows in self._chunks(list(self.network.values), len(some)):
+                yield torch.cat([self._flat(part, c, rows) for part, c in zip(terms, some, strict=True)])
 
     def scores(self, cotangent: Tensor) -> dict[str, Tensor]:
         """(b, *shape) per-example gradients in float64; refused where one is not finite."""

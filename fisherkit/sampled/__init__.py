@@ -6,9 +6,11 @@ from typing import Any
 
 from .expectations import shifted
 from .families import Family
+from .latent import LatentModel
 from .model import Model
+from .simulator import Simulator
 
-__all__ = ["Family", "Model", "as_location_family", "as_model"]
+__all__ = ["Family", "LatentModel", "Model", "Simulator", "as_location_family", "as_model"]
 
 
 def as_model(value: Any) -> Any:

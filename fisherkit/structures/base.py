@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from ..arrays import Array
+from ..arrays import Array, machine_epsilon
 from ..parameters import Parameters
 
 Leaves = Sequence[Array]
@@ -94,6 +94,11 @@ class Structure(ABC):
     @abstractmethod
     def scaled_eigenvalues(self) -> Array:
         """Eigenvalues after scaling to unit diagonal, ascending: what rank and condition are read from."""
+
+    @property
+    def precision(self) -> float:
+        """The relative rounding error of a product."""
+        return machine_epsilon()
 
     def trace(self) -> Any:
         return sum(leaf.sum() for leaf in self.diagonal())

@@ -11,8 +11,10 @@ from ..parameters import Parameters, concatenate
 from .base import Structure
 from .dense import Dense
 from .diagonal import Diagonal
+from .low_rank import LowRank
+from .operator import Operator
 
-STRUCTURES: dict[str, type[Structure]] = {cls.name: cls for cls in (Dense, Diagonal)}
+STRUCTURES: dict[str, type[Structure]] = {cls.name: cls for cls in (Dense, Diagonal, LowRank, Operator)}
 
 
 def to_dense(structure: Structure) -> Dense:
@@ -20,17 +22,19 @@ def to_dense(structure: Structure) -> Dense:
     return structure if isinstance(structure, Dense) else Dense(structure.dense(), structure.parameters)
 
 
-#: (left, right) -> what both become before they are added
-SUMS: dict[tuple[str, str], Callable[[Structure], Structure]] = {
-    ("dense", "diagonal"): to_dense,
-    ("diagonal", "dense"): to_dense,
-}
+def to_operator(structure: Structure) -> Operator:
+    """Every structure has products."""
+    return structure if isinstance(structure, Operator) else Operator.of(structure)
+
+
+#: what two different structures become before they are added: the first of these that either is, else dense
+SUMS: dict[str, Callable[[Structure], Structure]] = {"operator": to_operator}
 
 
 def add(a: Structure, b: Structure) -> Structure:
     """a + b, in the cheapest structure that holds both."""
     if type(a) is not type(b):
-        promote = SUMS[a.name, b.name]
+        promote = next((SUMS[name] for name in SUMS if name in (a.name, b.name)), to_dense)
         a, b = promote(a), promote(b)
     return a.add(b)
 
@@ -42,4 +46,6 @@ def congruence(structure: Structure, jacobian: Array, parameters: Parameters) ->
         if bool((jacobian == eye(len(jacobian), jacobian) * diagonal[None, :]).all()):
             values, squares = same_family(concatenate(structure.leaves), diagonal**2, verb="F.reparametrize")
             return Diagonal(parameters.split(values * squares), parameters)
+    if isinstance(structure, (LowRank, Operator)):
+        return structure.congruence(jacobian, parameters)
     return to_dense(structure).congruence(jacobian, parameters)

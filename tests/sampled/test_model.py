@@ -199,7 +199,7 @@ def test_methods_that_the_model_cannot_take_are_refused_naming_those_it_can() ->
         fk.expected_information(model(sampler=None), AT)
     with pytest.raises(fk.errors.MethodError, match="inputs= belongs to networks"):
         fk.expected_information(model(), AT, inputs=DATA, method=fk.MonteCarlo(10))
-    with pytest.raises(fk.errors.MethodError, match="structure must be one of dense, diagonal"):
+    with pytest.raises(fk.errors.MethodError, match="structure must be one of 'dense', 'diagonal'"):
         fk.expected_information(model(), AT, method=fk.MonteCarlo(10), structure="kfac")
 
 

@@ -12,11 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy as sp
+from array_api_compat import array_namespace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fisherkit as fk
-from fisherkit.structures.promotion import STRUCTURES, SUMS
+from fisherkit.arrays import as_entries, family
+from fisherkit.parameters import Parameters
+from fisherkit.provenance import Provenance
+from fisherkit.structures.dense import Dense
+from fisherkit.structures.low_rank import LowRank
+from fisherkit.structures.operator import Operator
+from fisherkit.structures.promotion import STRUCTURES
 from tests.families import FAMILIES, plain
 
 EPSILON = float(np.finfo(float).eps)
@@ -29,6 +36,21 @@ class Row:
     name: str
     build: Callable[[Any, dict[str, tuple[int, ...]]], fk.FisherInformation]
     stands_for: Callable[[np.ndarray], np.ndarray]
+    refuses: tuple[str, ...] = ()  # verbs that it cannot answer exactly, tested apart
+    residual: float = 0.0  # relative, of what it solves
+
+
+def _low_rank(matrix: Any, shapes: dict[str, tuple[int, ...]]) -> fk.FisherInformation:
+    """As many columns as rows, from a Cholesky factor."""
+    parameters, entries = Parameters.of(shapes), as_entries(matrix)
+    exact = family(entries) == "sympy"
+    root = np.array(sp.Matrix(entries).cholesky(hermitian=False)) if exact else array_namespace(entries).linalg.cholesky(entries)
+    return fk.FisherInformation.of(LowRank(parameters.split(root), parameters), Provenance(kind="expected"))
+
+
+def _operator(matrix: Any, shapes: dict[str, tuple[int, ...]]) -> fk.FisherInformation:
+    stored = Dense(as_entries(matrix), Parameters.of(shapes))
+    return fk.FisherInformation.of(Operator.of(stored), Provenance(kind="expected"))
 
 
 def _diagonal(matrix: Any, shapes: dict[str, tuple[int, ...]]) -> fk.FisherInformation:
@@ -46,6 +68,8 @@ ROWS = {
     for row in (
         Row("dense", lambda matrix, shapes: fk.FisherInformation(matrix, parameters=shapes), lambda matrix: matrix),
         Row("diagonal", _diagonal, lambda matrix: np.diag(np.diagonal(matrix))),
+        Row("low-rank", _low_rank, lambda matrix: matrix),
+        Row("operator", _operator, lambda matrix: matrix, ("solve", "logdet", "marginalize the first"), 1e-10),
     )
 }
 
@@ -130,6 +154,8 @@ def cut(matrix: np.ndarray, problem: Problem) -> np.ndarray:
 @given(problem=problems())
 def test_the_same_as_plain_algebra_in_any_units(verb: str, row: Row, problem: Problem) -> None:
     act, expected, power = VERBS[verb]
+    if verb in row.refuses:
+        pytest.skip("answered by iteration, or refused")
     F = row.build(problem.matrix, problem.shapes)
     assert F.structure == row.name
     S = row.stands_for(problem.S)
@@ -152,7 +178,7 @@ def test_damping_adds_to_the_diagonal(row: Row, problem: Problem, damping: float
     S = row.stands_for(problem.S)
     found = row.build(problem.S, problem.shapes).solve(np.ones(len(S)), damping=damping)
     damped = S + damping * np.eye(len(S))
-    np.testing.assert_allclose(damped @ found, np.ones(len(S)), atol=1e-12 * np.linalg.cond(damped))
+    np.testing.assert_allclose(damped @ found, np.ones(len(S)), atol=row.residual * len(S) + 1e-12 * np.linalg.cond(damped))
 
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
@@ -176,12 +202,12 @@ def test_any_two_structures_add(row: Row, other: Row, make: Callable[[Any], Any]
     M = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, -0.25], [0.5, -0.25, 2.0]])
     total = row.build(make(M), shapes) + other.build(make(2 * M), shapes)["b", "a"]
     np.testing.assert_allclose(plain(total.dense()), row.stands_for(M) + other.stands_for(2 * M), rtol=1e-14)
-    assert total.structure == (row.name if row is other else "dense")
+    lazy = "operator" in (row.name, other.name)
+    assert total.structure == (row.name if row is other else "operator" if lazy else "dense")
 
 
-def test_the_table_of_sums_is_complete() -> None:
+def test_every_structure_has_a_row() -> None:
     assert set(ROWS) == set(STRUCTURES)
-    assert set(SUMS) == {(a, b) for a in STRUCTURES for b in STRUCTURES if a != b}
 
 
 @pytest.mark.parametrize("make", FAMILIES)

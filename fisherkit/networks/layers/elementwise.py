@@ -43,6 +43,11 @@ class Sum(Use):
         self.features, self._times = len(aligned), times
         self._repeated = [axis for axis, length in enumerate(aligned, start=1) if length == 1]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the parameter is added to every row as it is: a bias."""
+        return self._times is None and not self._repeated
+
     def terms(self, g: Tensor, batch: int) -> Tensor:
         return self.arranged(g if self._times is None else self._times(single(g)), batch)
 
@@ -51,7 +56,7 @@ class Sum(Use):
 
     @property
     def adds_squares(self) -> bool:
-        return self._times is None and not self._repeated and self._rows == 1
+        return self.is_plain and self._rows == 1
 
     def from_squares(self, squared: Tensor, total: Tensor | None, scratch: Scratch) -> Tensor:
         found = squared.sum(dim=0).reshape(self.shape)
