@@ -103,7 +103,7 @@ class Batch:
 
     def _flat(self, terms: Terms, cotangent: Tensor, rows: slice) -> Tensor:
         gradients = self._rows(terms, cotangent, rows)
-        return torch.cat([gradients[name].double().flatten(1) for name in self.network.values], dim=1)
+        return torch.cat([gradients[name].double().reshape(len(gradients[name]), -1) for name in self.network.values], dim=1)
 
     def _rows(self, terms: Terms, cotangent: Tensor, rows: slice) -> dict[str, Tensor]:
         """Gradients of these examples, from the formulas and from the fallback."""

@@ -249,6 +249,8 @@ def test_each_formula_is_the_definition(name: str) -> None:
     ]
     exact = torch.stack(picked)
     assert float((found - exact).abs().max()) < 1e-12 * float(exact.abs().max())
+    F = fk.expected_information(net, inputs=inputs).dense()
+    assert float((F - brute_force.expected(module, inputs)).abs().max()) < 1e-12 * float(F.abs().max())
     squares = brute_force.flat(fk.empirical_information(net, data=(inputs, labels), structure="diagonal"))
     assert float((squares - (exact**2).sum(0)).abs().max()) < 1e-12 * float((exact**2).sum(0).max())
 

@@ -67,7 +67,7 @@ class SharedRows(Sum):
         return terms.new_zeros(len(terms), *self.shape).index_add_(1, self._indices, rows)
 
     @property
-    def adds_squares(self) -> bool:
+    def is_plain(self) -> bool:
         return False  # an index may be repeated
 
     def by_autograd(self, g: Tensor) -> Tensor:
