@@ -255,6 +255,21 @@ def test_each_formula_is_the_definition(name: str) -> None:
     assert float((squares - (exact**2).sum(0)).abs().max()) < 1e-12 * float((exact**2).sum(0).max())
 
 
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if "transposed" not in name and "twice" not in name])
+def test_unfolded_inputs_give_the_kernels_gradient(name: str) -> None:
+    module, inputs = build(f"conv {name}")
+    copy = network(module)
+    forward = Forward(copy, trusted(copy, (inputs,)), (inputs,))
+    (use,) = next(own for key, own in forward.uses.items() if forward.uses[key][0].edge.parameter.ndim > 1)
+    terms = forward.terms(torch.ones(BATCH, 3, dtype=torch.float64))
+    (g,) = terms[use.name]
+    g = g.reshape(BATCH, g.shape[1], use.groups, -1, g[0, 0, 0].numel()).permute(0, 1, 4, 2, 3).flatten(1, 2)
+    found = torch.einsum("npgo,npgi->ngoi", g, use.unfolded()).reshape(BATCH, *use.shape)
+    torch.testing.assert_close(
+        found, forward.per_example(forward.terms(torch.ones(BATCH, 3).double()), slice(0, BATCH))[use.name]
+    )
+
+
 @pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 2e-5), (torch.bfloat16, 0.1)], ids=str)
 @pytest.mark.parametrize(
     "name", ["linear, positions", "linear", "conv 2d", "tied head", "layer norm", "group norm", "raw, positions"]
