@@ -78,8 +78,9 @@ class Model(model.Model):
 
     Notes
     -----
-    Per-example scores, whatever the batch size: by the outer-product formula in linear layers, by ``torch.func`` for
-    the other parameters, and one by one where that fails. Sums are kept in float64.
+    Per-example scores, whatever the batch size: by a formula for each operation of linear layers, convolutions, embeddings,
+    norms, biases and scales, added over all uses of a parameter; by ``torch.func`` for the other parameters, and one by one
+    where that fails. Sums are kept in float64.
 
     The expected information draws labels from the model and averages over the inputs given. An exact expectation costs a backward
     pass per class or output, and per place. Monte Carlo draws depend on the seed and on the order of the examples, not on the
