@@ -10,6 +10,8 @@ import numpy as np
 
 from .errors import MethodError
 
+ESTIMATORS = ("outer_product", "score_control", "hessian", "bartlett")
+
 
 @dataclass(frozen=True)
 class Method:
@@ -51,19 +53,41 @@ class MonteCarlo(Method):
     Parameters
     ----------
     n : int
-        Draws: observations for a sampler, labels per input for a network.
+        For a sampler, the budget in score evaluations: so many draws of the plain outer product, fewer where a Hessian is
+        taken of each. With ``rtol`` it is the ceiling. For a network, labels per input.
     rng : None, int, SeedSequence or Generator
         Source of randomness (SPEC 7); the global state is never touched.
     workers : int or concurrent.futures.Executor
         1 is this process alone; an int above 1 starts that many threads. The result is the same for any number.
     groups : int
-        Leave-one-out groups that carry the error; 0 keeps none. The default keeps 20 unless the result is very large.
+        Leave-one-out groups that carry the error; 0 keeps none. The default keeps 20, for a sampler with few parameters 100,
+        unless the result is very large.
+    estimator : str, optional
+        For a sampler: ``"outer_product"``, ``"score_control"``, ``"hessian"`` or ``"bartlett"``; by default a pilot within the
+        budget chooses. What a result has here is what it was estimated with.
+    rtol : float, optional
+        For a sampler: draw until the mcse of every entry is below ``rtol`` times the roots of its two diagonal entries.
+    nan_policy : {"raise", "omit"}
+        For a sampler: what a draw whose score is not finite does; a warning counts those that are left out.
+    checkpoint : str, optional
+        For a sampler: an ``.npz`` file that is written while it runs, and from which the same call goes on, bit for bit.
+    progress : bool, optional
+        For a sampler: a progress bar on stderr; by default on a terminal, when it takes longer than two seconds.
+
+    Notes
+    -----
+    The choice of estimator, its errors and its costs are told in the page on Monte Carlo of the documentation.
     """
 
     n: int
     rng: Any = None
     workers: int | Executor = field(default=1, compare=False)
     groups: int | None = None
+    estimator: str | None = None
+    rtol: float | None = None
+    nan_policy: str = "raise"
+    checkpoint: str | None = field(default=None, compare=False)
+    progress: bool | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.n, bool) or not isinstance(self.n, (int, np.integer)) or self.n < 1:
@@ -72,6 +96,14 @@ class MonteCarlo(Method):
             raise MethodError(f"MonteCarlo(groups=) must be 0 or at least 2; got {self.groups!r}.")
         if not isinstance(self.workers, Executor) and (not isinstance(self.workers, int) or self.workers < 1):
             raise MethodError(f"MonteCarlo(workers=) must be a positive integer or an Executor; got {self.workers!r}.")
+        if self.estimator is not None and self.estimator not in ESTIMATORS:
+            raise MethodError(f"MonteCarlo(estimator=) must be one of {', '.join(ESTIMATORS)}; got {self.estimator!r}.")
+        if self.rtol is not None and not (isinstance(self.rtol, (int, float)) and 0 < self.rtol < 1):
+            raise MethodError(f"MonteCarlo(rtol=) must be a number between 0 and 1; got {self.rtol!r}.")
+        if self.nan_policy not in ("raise", "omit"):
+            raise MethodError(f"MonteCarlo(nan_policy=) must be 'raise' or 'omit'; got {self.nan_policy!r}.")
+        if self.checkpoint is not None and not isinstance(self.rng, (int, np.integer)):
+            raise MethodError("MonteCarlo(checkpoint=) needs rng= to be a number, so that a later call draws the same.")
         seed_sequence(self.rng, peek=True)
 
     def seeds(self, count: int) -> list[np.random.SeedSequence]:

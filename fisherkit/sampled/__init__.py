@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from .accumulator import Accumulator
 from .expectations import shifted
 from .families import Family
 from .model import Model
 
-__all__ = ["Family", "Model", "as_location_family", "as_model"]
+__all__ = ["Accumulator", "Family", "Model", "as_location_family", "as_model"]
 
 
 def as_model(value: Any) -> Any:
