@@ -23,7 +23,7 @@ from .arrays import (
     public,
     square_root,
 )
-from .errors import DataError, EntriesError, IndefiniteInformationError, LayoutError, MethodError
+from .errors import DataError, EntriesError, IndefiniteInformationError, LayoutError, MethodError, PrecisionError
 from .parameters import Parameters
 from .provenance import KINDS, Provenance
 from .structures.base import Structure
@@ -218,6 +218,16 @@ class FisherInformation:
         """
         return None if self._errors is None else self._errors.bias(*self._replicated(function))
 
+    def _refuse_few_draws(self) -> None:
+        """The inverse of a mean of n outer products of p Gaussian scores has a mean and a variance from n = p + 4 on."""
+        draws, p = self._provenance.draws, self.parameters.size
+        outer = getattr(self.method, "estimator", None) in ("outer_product", "score_control")
+        if draws is not None and outer and self.structure == "dense" and draws < p + 4:
+            raise PrecisionError(
+                f"the inverse of an information of {p} parameters from {draws} draws has no finite error: it needs "
+                f"{p + 4} draws, and with {10 * p} its bias is about a tenth. Give MonteCarlo(n={max(10 * p, p + 4)}) or more."
+            )
+
     def _replicated(self, function: Callable[[FisherInformation], Any]) -> tuple[Any, list[Any]]:
         """Its value, and its value at each replicate."""
         assert self._errors is not None
@@ -319,13 +329,22 @@ class FisherInformation:
         return self.parameters.natural(self._structure.diagonal())
 
     def inverse(self) -> Any:
-        """The (p, p) inverse: the Cramer-Rao bound on a covariance. Prefer `solve` for a product with it."""
+        """The (p, p) inverse: the Cramer-Rao bound on a covariance. Prefer `solve` for a product with it.
+
+        That of an estimated information is too large on average; `bias_of` tells by how much, and with fewer draws than it needs
+        to have a mean it is refused.
+        """
         p = self.parameters.size
+        self._refuse_few_draws()
         check_budget(p * p, what=f"the {p} x {p} inverse", cheaper="F.solve(v) and F.standard_errors() never form it.")
         return public(self._structure.inverse())
 
     def standard_errors(self) -> Any:
-        """Standard errors of the parameters from the n observations: the root of the inverse's diagonal."""
+        """Standard errors of the parameters from the n observations: the root of the inverse's diagonal.
+
+        Where the information was estimated they are too large on average: see `inverse`.
+        """
+        self._refuse_few_draws()
         return self.parameters.natural([square_root(leaf) for leaf in self._structure.variances()])
 
     @property

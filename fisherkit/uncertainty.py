@@ -19,7 +19,7 @@ from .arrays import Array
 from .structures.base import Structure
 from .structures.promotion import add
 
-ROUNDING = 1e-13  # of the largest entry
+ROUNDING = 1e-13  # of a value
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def interval(value: Any, replicates: Sequence[Any], weights: Sequence[float], le
     kurtosis = np.maximum(groups * (a**4).sum(axis=0) / safe**2 - 3, 0.0)
     freedom = np.maximum(2 / (kurtosis / groups + 2 / (groups - 1)), 2.0)
     quantile = t.ppf(0.5 + level / 2, freedom)
-    error = np.sqrt(square * groups / (groups - 1))
-    rounding = ROUNDING * np.max(np.abs(center), initial=0.0)
+    error = np.sqrt(square * groups / (groups - 1) + 2 * bias**2)  # the second term is all there is where the slope is 0
+    rounding = ROUNDING * np.abs(center)
     low = center - bias - error * _hall(quantile, skewness) - rounding
     high = center - bias - error * _hall(-quantile, skewness) + rounding
     return (low, high) if center.ndim else (float(low), float(high))

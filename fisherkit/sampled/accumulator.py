@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ from ..provenance import Provenance
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut, average
-from .controls import FOLDS, Choice, choose
+from .controls import FOLDS, POWER, Choice, choose
 
 JOINT = 32  # parameters up to which every score is a control of every entry
 FULL = 8  # parameters up to which s s' + H are controls too
 EXACT = 1e-12  # what derivatives miss that are exact to rounding, relative to the roots of the diagonal
 TAIL = 50  # largest squares that are kept of each score, to see whether their mean settles
+GROUPED = ("n", "s", "seen", "y", "h")  # sums that are kept for each group
+
+Part = dict[str, np.ndarray]
 
 
 class Accumulator:
@@ -94,12 +98,20 @@ class Accumulator:
         h = None if hessians is None else np.asarray(hessians, dtype=float)
         if h is not None and h.shape != (len(s), p, p):
             raise LayoutError(f"hessians must have shape ({len(s)}, {p}, {p}); got {h.shape}.")
+        if not len(s):
+            return
+        part = self.part(s, h, start=self._next)
+        if not all(np.isfinite(value).all() for value in part.values()):
+            self._refuse(s, h)
+        self._next = (self._next + len(part["into"])) % self.groups
+        self.include(part)
+
+    def _refuse(self, s: np.ndarray, h: np.ndarray | None) -> None:
+        """Name the first draw that is not finite."""
         for name, values in (("score", s), ("hessian", h)):
-            if values is not None and not np.isfinite(values).all():
-                i = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise DataError(f"the {name} of draw {self.n + i} is not finite.")
-        if len(s):
-            self.add(s, h, start=self._next)
+            if values is not None and len(bad := np.argwhere(~np.isfinite(values))):
+                raise DataError(f"the {name} of draw {self.n + bad[0][0]} is not finite.")
+        raise DataError(f"the squares of the scores overflow within draws {self.n} to {self.n + len(s) - 1}.")
 
     def merge(self, other: Accumulator) -> None:
         """Add the draws of another one."""
@@ -110,7 +122,8 @@ class Accumulator:
             )
         self._next = (self._next + other._next) % self.groups
         self.metric = other.metric if self.metric is None else self.metric
-        self._include(other._sums)
+        if other._sums:
+            self.include(other._sums | {"into": np.arange(self.groups)})
 
     def result(self) -> FisherInformation:
         """The information of one observation, with its Monte Carlo error."""
@@ -124,17 +137,43 @@ class Accumulator:
 
     def add(self, s: np.ndarray, h: np.ndarray | None, *, start: int, blocks: int | None = None) -> None:
         """Rows that were checked, in consecutive blocks, each of them into a group of its own from ``start`` on."""
+        part = self.part(s, h, start=start, blocks=blocks)
+        self._next = (start + len(part["into"])) % self.groups
+        self.include(part)
+
+    def part(self, s: np.ndarray, h: np.ndarray | None, *, start: int, blocks: int | None = None) -> Part:
+        """Sums over rows: of each block, and of all. What workers send."""
         rows, p = s.shape
-        blocks = min(self.groups, max(1, rows // (1 if p <= JOINT else p))) if blocks is None else blocks
+        blocks = default_blocks(rows, p, self.groups) if blocks is None else min(blocks, rows)
         edges = np.linspace(0, rows, blocks + 1).astype(int)
         into = (start + np.arange(blocks)) % self.groups
-        self._next = (start + blocks) % self.groups
-        parts = self._joint if p <= JOINT and self.structure == "dense" else self._large
-        sums = parts(s, h, edges, into)
-        sums["tail"] = _largest(s**2, TAIL if p <= JOINT else 1)
-        self._include(sums)
+        sums = (self._joint if p <= JOINT and self.structure == "dense" else self._large)(s, h, edges, into)
+        return sums | {"into": into, "n": np.diff(edges).astype(float)}
 
-    def _joint(self, s: np.ndarray, h: np.ndarray | None, edges: np.ndarray, into: np.ndarray) -> dict[str, np.ndarray]:
+    def include(self, part: Part) -> None:
+        """Add what `part` gave, of this or of another accumulator."""
+        into, own = part["into"], self._sums
+        if own and set(part) != {*own, "into"}:
+            raise LayoutError("draws with and without hessians cannot be added to one accumulator; give them always or never.")
+        for name, value in part.items():
+            if name == "into":
+                continue
+            if name not in own:
+                own[name] = np.zeros((self.groups, *value.shape[1:])) if name in GROUPED else np.zeros_like(value)
+            if name == "tail":
+                own[name] = _largest(np.concatenate([own[name], value]), TAIL)
+            elif name in GROUPED:
+                own[name][into] += value
+            else:
+                own[name] += value
+
+    def copy(self) -> Accumulator:
+        """One that may change without this one."""
+        out = Accumulator(self.parameters, structure=self.structure, groups=self.groups, estimator=self.estimator)
+        out.restore({name: value.copy() for name, value in self.arrays().items()})
+        return out
+
+    def _joint(self, s: np.ndarray, h: np.ndarray | None, edges: np.ndarray, into: np.ndarray) -> Part:
         """Entries above the diagonal as columns, with all scores as controls, in folds of groups."""
         i, j = np.triu_indices(s.shape[1])
         products = s[:, i] * s[:, j]
@@ -142,36 +181,35 @@ class Accumulator:
         y = products if second is None else np.concatenate([products, second], axis=1)
         fold = np.repeat(into % FOLDS, np.diff(edges))
         z = np.concatenate([np.ones((len(s), 1)), s], axis=1)
-        sums = {"n": self._grouped(np.ones(len(s)), edges, into), "s": self._grouped(s, edges, into)}
-        sums |= {"y": self._grouped(y, edges, into)}
+        sums = {"s": np.add.reduceat(s, edges[:-1]), "y": np.add.reduceat(y, edges[:-1]), "tail": _largest(s**2, TAIL)}
         sums["zz"], sums["zy"] = _folded(z, z, fold), _folded(z, y, fold)
         if second is not None and s.shape[1] <= FULL:
             z = np.concatenate([z, products - second], axis=1)
-            weight = self._leverage(z[:, 1:])[:, None] ** 2
+            weight = self._leverage(z[:, 1:])[:, None] ** POWER
             sums["wzz"], sums["wzy"] = _folded(z * weight, z, fold), _folded(z * weight, second, fold)
         return sums
 
-    def _large(self, s: np.ndarray, h: np.ndarray | None, edges: np.ndarray, into: np.ndarray) -> dict[str, np.ndarray]:
-        """Matrices, or their diagonals, one symmetric product for each block."""
+    def _large(self, s: np.ndarray, h: np.ndarray | None, edges: np.ndarray, into: np.ndarray) -> Part:
+        """Matrices (the lower triangles), or diagonals; sums of scores from an eighth of them where they are no controls."""
         p, diagonal = s.shape[1], self.structure == "diagonal"
         shape = (p,) if diagonal else (p, p)
-        sums = {"n": self._grouped(np.ones(len(s)), edges, into), "s": self._grouped(s, edges, into)}
-        sums["y"] = np.zeros((self.groups, *shape))
         own = self.estimator == "score_control" or (self.estimator is None and p <= JOINT)
-        third = np.zeros((FOLDS, *shape)) if own else None
+        sums = {"s": np.empty((len(into), p)), "seen": np.empty(len(into)), "y": np.zeros((len(into), *shape))}
+        if own:
+            sums["third"] = np.zeros((FOLDS, *shape))
         if h is not None:
-            sums["h"] = self._grouped(-np.diagonal(h, axis1=1, axis2=2) if diagonal else -h, edges, into)
-        for g, a, b in zip(into, edges[:-1], edges[1:], strict=True):
-            block = s[a:b]
-            sums["y"][g] += (block**2).sum(axis=0) if diagonal else block.T @ block
-            if third is not None:
-                third[g % FOLDS] += (block**3).sum(axis=0) if diagonal else (block**2).T @ block
-        return sums if third is None else sums | {"third": third}
-
-    def _grouped(self, values: np.ndarray, edges: np.ndarray, into: np.ndarray) -> np.ndarray:
-        out = np.zeros((self.groups, *values.shape[1:]))
-        np.add.at(out, into, np.add.reduceat(values, edges[:-1], axis=0))
-        return out
+            sums["h"] = -np.add.reduceat(np.diagonal(h, axis1=1, axis2=2) if diagonal else h, edges[:-1])
+        for k, (a, b) in enumerate(pairwise(edges)):
+            block, seen = s[a:b], s[a:b] if own or diagonal else s[a : a + max(1, (b - a) // 8)]
+            sums["s"][k], sums["seen"][k] = np.ones(len(seen)) @ seen, len(seen)
+            if diagonal:
+                sums["y"][k] = np.einsum("ij,ij->j", block, block)
+            else:
+                _add_product(sums["y"][k], block)
+            if own:
+                square = block**2
+                sums["third"][into[k] % FOLDS] += np.einsum("ij,ij->j", square, block) if diagonal else square.T @ block
+        return sums
 
     def _leverage(self, z: np.ndarray) -> np.ndarray:
         """How far out a draw lies among the controls, 1 on average; the first rows that it sees are the measure."""
@@ -183,18 +221,6 @@ class Accumulator:
             self.metric = directions[kept].T / size[kept] * np.sqrt(len(z) / max(kept.sum(), 1)) / scale[:, None]
         return np.asarray(((z @ self.metric) ** 2).sum(axis=1))
 
-    def _include(self, sums: Mapping[str, np.ndarray]) -> None:
-        if sums and self._sums and set(sums) != set(self._sums):
-            raise LayoutError("draws with and without hessians cannot be added to one accumulator; give them always or never.")
-        self._sums = _added(self._sums, sums)
-
-    def joined(self, other: Accumulator) -> Accumulator:
-        """Both, as a new one; neither changes."""
-        out = Accumulator(self.parameters, structure=self.structure, groups=self.groups, estimator=self.estimator)
-        out.metric = other.metric if self.metric is None else self.metric
-        out._sums = _added(self._sums, other._sums)
-        return out
-
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that it knows, for a file."""
         return self._sums | ({} if self.metric is None else {"metric": self.metric})
@@ -204,15 +230,16 @@ class Accumulator:
         self._sums = {name: value for name, value in arrays.items() if name != "metric"}
         self.metric = arrays.get("metric")
 
-    def moments(self) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-        """n, the sums of the scores and of their squares, and the largest squares in ascending order."""
+    def moments(self) -> tuple[int, np.ndarray, np.ndarray, np.ndarray | None]:
+        """How many scores were summed, their sums, those of their squares, and the largest squares in ascending order."""
         p, squares = self.parameters.size, self._sums["y"].sum(axis=0)
+        seen = self._sums.get("seen", self._sums["n"]).sum()
         if squares.ndim == 2:
             squares = np.diagonal(squares)
         elif self.structure == "dense":
             i, j = np.triu_indices(p)
             squares = squares[: len(i)][i == j]
-        return self.n, self._sums["s"].sum(axis=0), squares, self._sums["tail"]
+        return int(seen), self._sums["s"].sum(axis=0), squares * (seen / self.n), self._sums.get("tail")
 
     def identity_z(self) -> float:
         """The largest z of E[s s' + H] over entries; 0 where there were no Hessians."""
@@ -259,13 +286,16 @@ def default_groups(p: int) -> int:
     return 100 if p <= FULL else 50 if p <= JOINT else 20
 
 
-def _added(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Sums of both; of the largest squares, the largest."""
-    if not a or not b:
-        return dict(a or b)
-    out = {name: a[name] + b[name] for name in a if name != "tail"}
-    both = np.concatenate([a["tail"], b["tail"]])
-    return out | {"tail": _largest(both, TAIL if a["tail"].shape[1] <= JOINT else 1)}
+def default_blocks(rows: int, p: int, groups: int) -> int:
+    """Into how many groups rows go: a block of a large matrix has so many that its product is quick."""
+    return min(groups, rows if p <= JOINT else max(1, rows // (2 * p)))
+
+
+def _add_product(total: np.ndarray, block: np.ndarray) -> None:
+    """The lower triangle of block' block, in half the time of the whole."""
+    from scipy.linalg.blas import dsyrk
+
+    dsyrk(1.0, block.T, beta=1.0, c=total.T, overwrite_c=1)
 
 
 def _folded(a: np.ndarray, b: np.ndarray, fold: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@ r"""Control variates from the two Bartlett identities, :math:`E s = 0` and :math
 Both :math:`s s^\top` and :math:`-H` have the information as their mean, and so has either of them less any combination of s and
 :math:`s s^\top + H`. The combination is found by least squares in the draws of four folds and used in the fifth, so that it does
 not lean on the draws that it corrects (cross-fitting). With all controls, draws far out among them are given the weight
-:math:`\mathrm{leverage}^2`: an ordinary fit explains the bulk and leaves a few distant draws to carry the error, so that the
+:math:`\mathrm{leverage}^4`: an ordinary fit explains the bulk and leaves a few distant draws to carry the error, so that the
 spread of the others tells too small a one.
 """
 
@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 FOLDS = 5
-PER_CONTROL = 30  # draws that a control needs before it is trusted
+PER_CONTROL = 30  # draws that a control of -H needs before it is trusted
+PER_SCORE = 150  # draws that a score needs as a control of s s', which has the heavier tail
+POWER = 4  # of the leverage
 EXACT = 1e-14  # variance relative to the squared entries: what an estimator that is exact by algebra leaves as rounding
 SHARE = 0.12  # of the variance: what one group of a hundred may carry
 
@@ -74,11 +76,11 @@ def joint(sums: Sums, p: int, *, strict: bool) -> list[Candidate]:
     """Up to 32 parameters: every score is a control of every entry; up to 8, every entry of s s' + H is one too."""
     n, m = sums["n"].sum(), p * (p + 1) // 2
     y, s = sums["y"], sums["s"]
-    per = PER_CONTROL if strict else 3
+    per, per_score = (PER_CONTROL, PER_SCORE) if strict else (3, 3)
     found = [Candidate("outer_product", y[:, :m], True)]
     if n >= 2 * FOLDS:
         by_score = cross_fitted(sums["zz"], sums["zy"], y, s)
-        found.append(Candidate("score_control", by_score[:, :m], bool(n >= per * p)))
+        found.append(Candidate("score_control", by_score[:, :m], bool(n >= per_score * p)))
     if y.shape[1] == 2 * m:
         found.append(Candidate("hessian", y[:, m:], True))
         if n >= 2 * FOLDS and 0.8 * n > p + 1:
@@ -88,6 +90,22 @@ def joint(sums: Sums, p: int, *, strict: bool) -> list[Candidate]:
             every = cross_fitted(sums["wzz"], sums["wzy"], y[:, m:], z)
             found.append(Candidate("bartlett", every, bool(n >= per * (p + m)), needs_even=True))
     return found
+
+
+def exact_by_algebra(s: np.ndarray, h: np.ndarray) -> bool:
+    """Whether -H is a combination of 1, s and s s' + H in these draws, to what differences of a score can tell."""
+    p = s.shape[1]
+    i, j = np.triu_indices(p)
+    z, y = np.concatenate([np.ones((len(s), 1)), s], axis=1), -h[:, i, j]
+    if len(s) >= 3 + p + len(i):
+        z = np.concatenate([z, s[:, i] * s[:, j] - y], axis=1)
+    if len(s) < z.shape[1] + 2:
+        return False
+    scale = np.sqrt((z**2).mean(axis=0))
+    fit = np.linalg.lstsq(z / np.where(scale > 0, scale, 1.0), y, rcond=1e-7)[0]
+    left = np.abs(y - z / np.where(scale > 0, scale, 1.0) @ fit).max(axis=0)
+    d = np.sqrt((s**2).mean(axis=0))
+    return bool((left <= 1e-6 * d[i] * d[j]).all())
 
 
 def cross_fitted(zz: np.ndarray, zy: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -106,14 +124,15 @@ def cross_fitted(zz: np.ndarray, zy: np.ndarray, y: np.ndarray, z: np.ndarray) -
 
 def large(sums: Sums, diagonal: bool) -> list[Candidate]:
     """Any number of parameters: an entry has its own scores as controls, from E[s_i^2 s_j]."""
-    found = [Candidate("outer_product", sums["y"], True)]
+    y = sums["y"] if diagonal else np.stack([np.tril(m) + np.tril(m, -1).T for m in sums["y"]])
+    found = [Candidate("outer_product", y, True)]
     if "third" in sums:
-        corrected, fold = sums["y"].copy(), np.arange(len(sums["y"])) % FOLDS
+        corrected, fold = y.copy(), np.arange(len(y)) % FOLDS
         for k in range(FOLDS):
-            second, third = sums["y"][fold != k].sum(axis=0), sums["third"].sum(axis=0) - sums["third"][k]
+            second, third = y[fold != k].sum(axis=0), sums["third"].sum(axis=0) - sums["third"][k]
             for g in np.flatnonzero(fold == k):
                 corrected[g] -= _own(second, third, sums["s"][g], diagonal)
-        found.append(Candidate("score_control", corrected, bool(sums["n"].sum() >= 2 * PER_CONTROL)))
+        found.append(Candidate("score_control", corrected, bool(sums["n"].sum() >= 2 * PER_SCORE)))
     if "h" in sums:
         found.append(Candidate("hessian", sums["h"], True))
     return found

@@ -17,9 +17,9 @@ from ..information import FisherInformation
 from ..methods import MonteCarlo, seed_sequence
 from ..storage import read, write
 from . import chunks
-from .accumulator import FULL, JOINT, TAIL, Accumulator, default_groups, information
+from .accumulator import FULL, JOINT, TAIL, Accumulator, Part, default_blocks, default_groups, information
 from .chunks import Chunk
-from .controls import FOLDS, Choice
+from .controls import FOLDS, Choice, exact_by_algebra
 
 if TYPE_CHECKING:
     from .model import Model
@@ -30,7 +30,7 @@ WIDTH = 2**22  # numbers that a chunk may hold in one array
 SCRAMBLES = 16  # independent randomisations of a Sobol sequence, which carry its error
 PILOT = 0.05  # of the budget, and at most
 LONGEST_PILOT = 1000  # draws
-DEAREST_PILOT = 1 / 8  # of the budget: where not even the smallest one fits, there is none
+DEAREST_PILOT = 1 / 16  # of the budget: where not even the smallest one fits, there is none
 GAIN = 1.5  # by which a Hessian must win in the pilot
 FIRST_STAGE = 2000  # score evaluations before the first look at a tolerance
 FAR = 400  # times as many draws as are taken for the tail, so that it is one
@@ -89,13 +89,16 @@ class Work:
     omit: bool
     metric: np.ndarray | None = None
 
-    def __call__(self, chunk: Chunk) -> Accumulator:
-        out = Accumulator(self.model.parameters, structure=self.structure, groups=self.groups, estimator=self.estimator)
-        out.metric = self.metric
+    def __call__(self, chunk: Chunk) -> tuple[Part | None, np.ndarray | None]:
+        """Sums over the chunk, and the measure of its controls."""
+        sums = self.empty()
         x = self.observations(chunk)
         s, h = self.model.score_and_hessian(x, self.at, hessians=self.hessians, first=chunk.first, omit=self.omit)
-        if len(s):
-            out.add(s, h, start=chunk.group, blocks=None if chunk.blocks is None else min(chunk.blocks, len(s)))
+        return (sums.part(s, h, start=chunk.group, blocks=chunk.blocks) if len(s) else None), sums.metric
+
+    def empty(self) -> Accumulator:
+        out = Accumulator(self.model.parameters, structure=self.structure, groups=self.groups, estimator=self.estimator)
+        out.metric = self.metric
         return out
 
     def observations(self, chunk: Chunk) -> Any:
@@ -192,13 +195,13 @@ def _pilot(work: Work, method: MonteCarlo, size: int, cost: int) -> Plan:
         s, h = model.score_and_hessian(x, work.at, hessians=True, first=0, omit=work.omit)
     except PrecisionError:
         return Plan(False, 1, left)
-    rows = Accumulator(model.parameters, structure=work.structure, groups=max(len(s), 1))
-    if len(s) < 2:
-        return Plan(False, 1, left)
-    rows.add(s, h, start=0)
-    found = rows.choice(strict=False)
-    hessians = found.exact and found.estimator in ("hessian", "bartlett")
-    hessians |= found.estimator in ("hessian", "bartlett") and found.variance * cost * GAIN < found.outer_variance
+    assert h is not None
+    hessians = len(s) > 2 and exact_by_algebra(s, h)
+    if len(s) > 2 and not hessians:
+        rows = Accumulator(model.parameters, structure=work.structure, groups=len(s))
+        rows.add(s, h, start=0)
+        found = rows.choice(strict=False)
+        hessians = found.estimator in ("hessian", "bartlett") and found.variance * cost * GAIN < found.outer_variance
     kept = None if model.uniforms else (s, h)
     return Plan(hessians, cost if hessians else 1, left // cost if hessians else left, kept)
 
@@ -216,12 +219,10 @@ def _run(work: Work, plan: Plan, method: MonteCarlo) -> tuple[Accumulator, int]:
         while True:
             todo = _layout(work, state.ended, state.target)[state.done :]
             try:
-                for part in _results(work, todo, method, state.sums):
-                    state = replace(
-                        state, sums=state.sums.joined(part), done=state.done + 1
-                    )  # at once, so that Ctrl-C finds a whole
+                for chunk, (part, metric) in zip(todo, _results(work, todo, method, state.sums.metric), strict=True):
+                    state = _with(state, part, metric, copy=method.checkpoint is not None)
                     if bar is not None:
-                        bar.update(part.n)
+                        bar.update(chunk.size)
                     if method.checkpoint and clock.due():
                         _save(method.checkpoint, mark, state)
             finally:
@@ -239,28 +240,34 @@ def _run(work: Work, plan: Plan, method: MonteCarlo) -> tuple[Accumulator, int]:
     return state.sums, planned - state.sums.n
 
 
+def _with(state: State, part: Part | None, metric: np.ndarray | None, *, copy: bool) -> State:
+    """One chunk further; a copy, so that Ctrl-C at any moment finds a whole one to write."""
+    sums = state.sums.copy() if copy else state.sums
+    sums.metric = metric if sums.metric is None else sums.metric
+    if part is not None:
+        sums.include(part)
+    return replace(state, sums=sums, done=state.done + 1)
+
+
 def _start(work: Work, plan: Plan, method: MonteCarlo) -> State:
-    sums = Accumulator(work.model.parameters, structure=work.structure, groups=work.groups, estimator=work.estimator)
+    sums = work.empty()
     target = min(plan.draws, max(FIRST_STAGE // plan.cost, 5 * work.groups)) if method.rtol else plan.draws
     return State(sums, 0, 0, target)
 
 
-def _results(work: Work, todo: list[Chunk], method: MonteCarlo, sums: Accumulator) -> Iterator[Accumulator]:
+def _results(work: Work, todo: list[Chunk], method: MonteCarlo, metric: np.ndarray | None) -> Iterator[Any]:
     """The first chunk alone, because it measures the controls for all."""
-    if todo and sums.metric is None:
+    if todo and metric is None:
         first, todo = work(todo[0]), todo[1:]
         yield first
-        work = replace(work, metric=first.metric)
-    else:
-        work = replace(work, metric=sums.metric)
-    yield from chunks.in_order(work, todo, method.workers)
+        metric = first[1]
+    yield from chunks.in_order(replace(work, metric=metric), todo, method.workers)
 
 
 def _layout(work: Work, start: int, end: int) -> list[Chunk]:
     """Chunks of the draws from ``start`` to ``end``; their seeds do not depend on where a stage ends."""
     p, groups = len(work.at), work.groups
-    width = p * p if work.hessians or p <= JOINT else p
-    most = max(64, min(CHUNK, WIDTH // max(width, 1)))
+    most = max(64, min(CHUNK, WIDTH // (p * p if work.hessians or p <= JOINT else p)))
     out, stage = [], start  # the number of a chunk is that of its first draw
     if work.model.uniforms:
         for g in range(groups):
@@ -270,10 +277,12 @@ def _layout(work: Work, start: int, end: int) -> list[Chunk]:
                 out.append(Chunk(g * 2**24 + offset // 64, min(most, b - offset), stage, g, 1, offset))
                 stage += out[-1].size
         return out
-    next_group = 0
+    next_group, in_stage = 0, math.ceil((end - start) / most)
     for first in range(start, end, most):
         size = min(most, end - first)
-        blocks = min(groups, max(1, size // (1 if p <= JOINT else p)))
+        blocks = default_blocks(size, p, groups)
+        if p > JOINT:
+            blocks = min(blocks, math.ceil(groups / in_stage))
         out.append(Chunk(first, size, first, next_group % groups, blocks))
         next_group += blocks
     return out
@@ -364,7 +373,7 @@ def _look(sums: Accumulator, model: Model) -> None:
             SamplerMismatchWarning,
             stacklevel=5,
         )
-    if n >= 500 and len(unsettled := _unsettled(n, squares, tail)):
+    if n >= 500 and tail is not None and len(unsettled := _unsettled(n, squares, tail)):
         label = model.parameters.label(int(unsettled[0]))
         warnings.warn(
             f"the mean of the squared score in {label} does not settle: the largest of {n} draws carries "
