@@ -33,6 +33,8 @@ LONGEST_PILOT = 1000  # draws
 DEAREST_PILOT = 1 / 16  # of the budget: where not even the smallest one fits, there is none
 GAIN = 1.5  # by which a Hessian must win in the pilot
 FIRST_STAGE = 2000  # score evaluations before the first look at a tolerance
+MARGIN = 1.1  # of draws, so that the look that ends a run is hardly ever an early one
+LONGEST_STEP = 8  # times the draws so far, because the first looks are rough
 FAR = 400  # times as many draws as are taken for the tail, so that it is one
 PILOT_KEY = 2**62  # no chunk has this number
 SAVE_EVERY = 10.0  # seconds
@@ -230,7 +232,8 @@ def _run(work: Work, plan: Plan, method: MonteCarlo) -> tuple[Accumulator, int]:
                     _save(method.checkpoint, mark, state)
             if state.target >= plan.draws or not method.rtol or (error := _relative_error(state.sums)) <= method.rtol:
                 break
-            target = min(plan.draws, math.ceil(1.1 * state.target * (error / method.rtol) ** 2))
+            needed = min(MARGIN * (error / method.rtol) ** 2, LONGEST_STEP) * state.target
+            target = min(plan.draws, math.ceil(needed))
             state = replace(state, done=0, ended=state.target, target=target)
     planned = state.target
     if plan.pilot is not None:
