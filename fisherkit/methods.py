@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -69,6 +70,9 @@ class MonteCarlo(Method):
         For a sampler: draw until the mcse of every entry is below ``rtol`` times the roots of its two diagonal entries.
     nan_policy : {"raise", "omit"}
         For a sampler: what a draw whose score is not finite does; a warning counts those that are left out.
+    known : mapping from pair of labels to number, optional
+        For a sampler: entries of the information that are known, ``{("mu", "sigma"): 0.0}``; they are kept as given, and correct
+        the others.
     checkpoint : str, optional
         For a sampler: an ``.npz`` file that is written while it runs, and from which the same call goes on, bit for bit.
     progress : bool, optional
@@ -86,6 +90,7 @@ class MonteCarlo(Method):
     estimator: str | None = None
     rtol: float | None = None
     nan_policy: str = "raise"
+    known: Mapping[tuple[str, str], float] | None = field(default=None, hash=False)
     checkpoint: str | None = field(default=None, compare=False)
     progress: bool | None = field(default=None, compare=False)
 

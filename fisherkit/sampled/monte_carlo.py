@@ -19,7 +19,7 @@ from ..storage import read, write
 from . import chunks
 from .accumulator import FULL, JOINT, TAIL, Accumulator, Part, default_blocks, default_groups, information
 from .chunks import Chunk
-from .controls import FOLDS, Choice, exact_by_algebra
+from .controls import FOLDS, Choice, exact_by_algebra, with_known
 
 if TYPE_CHECKING:
     from .model import Model
@@ -154,12 +154,26 @@ def estimate(model: Model, at: np.ndarray, method: MonteCarlo, structure: str) -
     _tell_omitted(omitted)
     _look(sums, model)
     found = sums.choice()
+    if method.known:
+        found = with_known(found, _positions(model, method, structure))
     if method.rtol:
         _check_tolerance(sums, found, method)
     used = replace(method, estimator=found.estimator, checkpoint=None, progress=None)
     provenance = model.provenance("expected", at, method=used, draws=sums.n)
     errors = method.groups != 0
     return information(model.parameters, found, provenance, errors=errors, rounding=model.hessian_rounding)
+
+
+def _positions(model: Model, method: MonteCarlo, structure: str) -> dict[tuple[int, int], float]:
+    """Known entries by row and column."""
+    labels, out = model.parameters.labels, {}
+    if structure != "dense":
+        raise MethodError("MonteCarlo(known=) needs structure='dense'.")
+    for pair, value in (method.known or {}).items():
+        if not isinstance(pair, tuple) or len(pair) != 2 or not set(pair) <= set(labels) or not np.isfinite(value):
+            raise MethodError(f"MonteCarlo(known=) maps pairs of {', '.join(labels)} to finite numbers; got {pair!r}: {value!r}.")
+        out[labels.index(pair[0]), labels.index(pair[1])] = float(value)
+    return out
 
 
 # -- the plan
