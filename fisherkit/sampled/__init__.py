@@ -7,9 +7,10 @@ from typing import Any
 from .accumulator import Accumulator
 from .expectations import shifted
 from .families import Family
+from .latent import Latent
 from .model import Model
 
-__all__ = ["Accumulator", "Family", "Model", "as_location_family", "as_model"]
+__all__ = ["Accumulator", "Family", "Latent", "Model", "as_location_family", "as_model"]
 
 
 def as_model(value: Any) -> Any:

@@ -129,13 +129,13 @@ def test_low_discrepancy_points_where_the_sampler_takes_uniforms() -> None:
 
 def test_known_entries_are_kept_and_correct_the_others() -> None:
     known = {("mu", "mu"): 0.25, ("mu", "sigma"): 0.0}
-    runs = [run(fk.MonteCarlo(2000, rng=seed, estimator="outer_product", known=known)) for seed in range(100)]
-    plain = [run(fk.MonteCarlo(2000, rng=seed, estimator="outer_product")) for seed in range(100)]
+    runs = [run(fk.MonteCarlo(2000, rng=seed, estimator="outer_product", known=known)) for seed in range(50)]
+    plain = [run(fk.MonteCarlo(2000, rng=seed, estimator="outer_product")) for seed in range(50)]
     for F in runs:
         np.testing.assert_allclose(F.dense()[0], [0.25, 0.0], rtol=1e-14)
         assert F.mcse[0].max() < 1e-15
     errors = [np.sqrt(np.mean([(F.dense()[1, 1] - 0.5) ** 2 for F in some])) for some in (runs, plain)]
-    assert errors[0] < 0.9 * errors[1]
+    assert errors[0] < 0.95 * errors[1]
     assert 0.6 < np.sqrt(np.mean([((F.dense()[1, 1] - 0.5) / F.mcse[1, 1]) ** 2 for F in runs])) < 1.4
     with pytest.raises(fk.errors.MethodError, match="maps pairs of mu, sigma to finite numbers; got"):
         run(fk.MonteCarlo(100, rng=0, known={("mu", "tau"): 1.0}))
@@ -315,14 +315,14 @@ def test_intervals_are_calibrated(name: str, n: int) -> None:
 def test_the_bias_of_the_inverse_is_told() -> None:
     """n / (n - p - 1) for Gaussian scores: 30 draws of 3 parameters are 15 % high."""
     rng, inverses, biases = np.random.default_rng(0), [], []
-    for _ in range(300):
+    for _ in range(150):
         sums = fk.sampled.Accumulator(("a", "b", "c"), estimator="outer_product")
         sums.update(rng.normal(size=(30, 3)))
         bound = fk.cramer_rao_bound(sums.result())
         inverses.append(np.diagonal(bound.covariance).mean())
         biases.append(np.diagonal(bound.bias).mean())
-    assert np.mean(inverses) == pytest.approx(30 / 26, abs=0.03)
-    assert np.mean(np.subtract(inverses, biases)) == pytest.approx(1.0, abs=0.03)
+    assert np.mean(inverses) == pytest.approx(30 / 26, abs=0.04)
+    assert np.mean(np.subtract(inverses, biases)) == pytest.approx(1.0, abs=0.04)
 
 
 def test_the_inverse_of_too_few_draws_is_refused() -> None:
