@@ -32,6 +32,8 @@ from .structures.diagonal import Diagonal
 from .structures.promotion import STRUCTURES, add, congruence
 from .uncertainty import LeaveOneOut, sum_errors
 
+RESOLVED = 3.0  # standard errors above 0 that an estimated information must be in every direction to be inverted
+
 
 @final
 class FisherInformation:
@@ -219,14 +221,33 @@ class FisherInformation:
         return None if self._errors is None else self._errors.bias(*self._replicated(function))
 
     def _refuse_few_draws(self) -> None:
-        """The inverse of a mean of n outer products of p Gaussian scores has a mean and a variance from n = p + 4 on."""
+        """An inverse needs draws: p + 4 outer products, or so many that no direction's information is within noise of 0.
+
+        The inverse of a mean of n outer products of p Gaussian scores has a mean and a variance from n = p + 4 on.
+        """
         draws, p = self._provenance.draws, self.parameters.size
-        outer = getattr(self.method, "estimator", None) in ("outer_product", "score_control")
-        if draws is not None and outer and self.structure == "dense" and draws < p + 4:
+        if draws is None or self.structure != "dense" or self._errors is None:
+            return
+        if getattr(self.method, "estimator", None) in ("outer_product", "score_control"):
+            noise, factor = f"{draws} draws of {p} parameters leave it no mean or no variance", (p + 4) / draws
+        else:
+            ratio = self._noise_of_the_least_known()
+            noise, factor = f"the least-known direction is known to {1 / ratio:.1f} standard errors", (RESOLVED * ratio) ** 2
+        if factor > 1:
             raise PrecisionError(
-                f"the inverse of an information of {p} parameters from {draws} draws has no finite error: it needs "
-                f"{p + 4} draws, and with {10 * p} its bias is about a tenth. Give MonteCarlo(n={max(10 * p, p + 4)}) or more."
+                f"the inverse of this estimated information has no finite error: {noise}. It needs about {factor:.2g} times the "
+                f"draws, and ten for each parameter at least: give MonteCarlo(n={max(10 * p, round(factor * self.method.n))})."  # type: ignore[union-attr]
             )
+
+    def _noise_of_the_least_known(self) -> float:
+        """The mcse of the smallest eigenvalue of the scaled matrix, relative to it."""
+        assert self._errors is not None
+        matrix = np.asarray(self)
+        scale = np.sqrt(np.abs(np.diagonal(matrix))) + 1e-300
+        values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
+        x = vectors[:, 0] / scale
+        along = [float(x @ as_float64(r.dense(), verb="inverse") @ x) for r in self._errors.replicates]
+        return float(self._errors.standard_error(float(values[0]), along)) / max(float(values[0]), 1e-300)
 
     def _replicated(self, function: Callable[[FisherInformation], Any]) -> tuple[Any, list[Any]]:
         """Its value, and its value at each replicate."""
