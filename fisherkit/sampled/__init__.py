@@ -9,8 +9,9 @@ from .expectations import shifted
 from .families import Family
 from .latent import Latent
 from .model import Model
+from .simulator import Simulator
 
-__all__ = ["Accumulator", "Family", "Latent", "Model", "as_location_family", "as_model"]
+__all__ = ["Accumulator", "Family", "Latent", "Model", "Simulator", "as_location_family", "as_model"]
 
 
 def as_model(value: Any) -> Any:
