@@ -136,6 +136,14 @@ def require(method: Method, accepted: tuple[type[Method], ...], *, what: str) ->
         raise MethodError(f"{what} takes method={names}; got {method!r}.")
 
 
+def refuse_options(method: MonteCarlo, *, what: str) -> None:
+    """Refuse what only the information of a sampler takes, in place of leaving it aside in silence."""
+    if asked := [name for name in ("estimator", "rtol", "known", "checkpoint") if getattr(method, name) is not None]:
+        raise MethodError(
+            f"{what} takes no {', '.join(asked)}: that is for the expected information of a sampler. Got {method!r}."
+        )
+
+
 def to_dict(method: Method | None) -> dict[str, Any] | None:
     """A method as plain values; a random source that is not a plain seed is not kept."""
     if method is None:

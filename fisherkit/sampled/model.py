@@ -228,8 +228,13 @@ class Model(model.Model):
         if score is None:
             return derivatives.score_jacobians(lambda data, t: self._raw_scores(data, t)[0], x, at, complex_safe=False)
         if self._complex_safe is None:
-            self._complex_safe = derivatives.is_complex_safe(score, x[:16], at)
-        return derivatives.score_jacobians(score, x, at, complex_safe=self._complex_safe)
+            self.try_complex_step(x[:16], at)
+        return derivatives.score_jacobians(score, x, at, complex_safe=bool(self._complex_safe))
+
+    def try_complex_step(self, x: Any, at: np.ndarray) -> None:
+        """See once whether the score carries a complex step, so that every worker takes the same derivatives."""
+        if self._score is not None and self._hessian is None and self._complex_safe is None:
+            self._complex_safe = derivatives.is_complex_safe(self._score, x, at)
 
     def _enumerate(self, at: np.ndarray, method: Method, structure: str) -> FisherInformation:
         assert self._outcomes is not None

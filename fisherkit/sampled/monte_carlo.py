@@ -143,6 +143,8 @@ def estimate(model: Model, at: np.ndarray, method: MonteCarlo, structure: str) -
     )
     plan = _plan(work, method)
     work = replace(work, hessians=plan.hessians)
+    if plan.hessians:
+        model.try_complex_step(work.observations(Chunk(PILOT_KEY, 16, 0, 0)), at)
     try:
         sums, omitted = _run(work, plan, method)
     except PrecisionError:
