@@ -54,7 +54,7 @@ def check_model(model: Any, theta: Theta = None, *, n: int = 4000, rng: Any = 0,
     source = as_model(model)
     information = expected_information(source, theta, method=method)
     check_information(information)
-    estimate = expected_information(source, theta, method=MonteCarlo(n, rng=rng))
+    estimate = expected_information(source, theta, method=MonteCarlo(n, rng=rng, estimator="outer_product"))
     _compare_within("outer_product_of_scores", np.asarray(information), np.asarray(estimate), np.asarray(estimate.mcse))
 
 

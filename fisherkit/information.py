@@ -23,7 +23,7 @@ from .arrays import (
     public,
     square_root,
 )
-from .errors import DataError, EntriesError, IndefiniteInformationError, LayoutError
+from .errors import DataError, EntriesError, IndefiniteInformationError, LayoutError, MethodError, PrecisionError
 from .parameters import Parameters
 from .provenance import KINDS, Provenance
 from .report import Report
@@ -33,6 +33,8 @@ from .structures.dense import Dense
 from .structures.diagonal import Diagonal
 from .structures.promotion import STRUCTURES, add, congruence
 from .uncertainty import LeaveOneOut, sum_errors
+
+RESOLVED = 3.0  # standard errors above 0 that an estimated information must be in every direction to be inverted
 
 
 @final
@@ -167,10 +169,92 @@ class FisherInformation:
         >>> bool(F.mcse_of(lambda F: F.logdet) < 0.2)
         True
         """
+        return None if self._errors is None else self._errors.standard_error(*self._replicated(function))
+
+    def interval_of(self, function: Callable[[FisherInformation], Any] | None = None, *, level: float = 0.95) -> tuple[Any, Any]:
+        """Monte Carlo interval of ``function(F)``, the entries by default: where more draws would lead.
+
+        Parameters
+        ----------
+        function : callable, optional
+            Takes a FisherInformation, returns a number, an array or a mapping of arrays.
+        level : float
+            The share of runs whose interval holds the exact value.
+
+        Returns
+        -------
+        low, high
+            In the form of the function's value; both the value itself where F is exact.
+
+        Raises
+        ------
+        MethodError
+            When F was estimated and no leave-one-out groups were kept.
+
+        Notes
+        -----
+        Corrects for the bias of a nonlinear function, for skewness and for heavy tails (`fisherkit.uncertainty.interval`), so it
+        is more honest than the value plus or minus two `mcse_of` where there are few draws.
+
+        Examples
+        --------
+        >>> F = fk.expected_information(scipy.stats.cauchy, {"loc": 0.0, "scale": 1.0}, method=fk.MonteCarlo(1000, rng=0))
+        >>> low, high = F.interval_of(lambda F: F.logdet)
+        >>> bool(low < np.log(0.25) < high)
+        True
+        """
+        if not 0 < level < 1:
+            raise DataError(f"level must lie between 0 and 1; got {level!r}.")
+        function = function or (lambda F: F._kept())
         if self._errors is None:
-            return None
-        replicates = [FisherInformation.of(r, self._provenance) for r in self._errors.replicates]
-        return self._errors.standard_error(function(self), [function(replicate) for replicate in replicates])
+            if isinstance(self.method, methods.MonteCarlo):
+                raise MethodError(
+                    "no leave-one-out groups were kept, so there is no interval: estimate with groups= of 20 or more."
+                )
+            return function(self), function(self)
+        return self._errors.interval(*self._replicated(function), level)
+
+    def bias_of(self, function: Callable[[FisherInformation], Any]) -> Any:
+        """Monte Carlo bias of ``function(F)``: about how far a nonlinear function is too large; None when F is exact.
+
+        The inverse of an estimated information is too large on average, by a factor n / (n - p - 1) for Gaussian scores.
+        Subtract it, or draw more.
+        """
+        return None if self._errors is None else self._errors.bias(*self._replicated(function))
+
+    def _refuse_few_draws(self) -> None:
+        """An inverse needs draws: p + 4 outer products, or so many that no direction's information is within noise of 0.
+
+        The inverse of a mean of n outer products of p Gaussian scores has a mean and a variance from n = p + 4 on.
+        """
+        draws, p = self._provenance.draws, self.parameters.size
+        if draws is None or self.structure != "dense" or self._errors is None:
+            return
+        if getattr(self.method, "estimator", None) in ("outer_product", "score_control"):
+            noise, factor = f"{draws} draws of {p} parameters leave it no mean or no variance", (p + 4) / draws
+        else:
+            ratio = self._noise_of_the_least_known()
+            noise, factor = f"the least-known direction is known to {1 / ratio:.1f} standard errors", (RESOLVED * ratio) ** 2
+        if factor > 1:
+            raise PrecisionError(
+                f"the inverse of this estimated information has no finite error: {noise}. It needs about {factor:.2g} times the "
+                f"draws, and ten for each parameter at least: give MonteCarlo(n={max(10 * p, round(factor * self.method.n))})."  # type: ignore[union-attr]
+            )
+
+    def _noise_of_the_least_known(self) -> float:
+        """The mcse of the smallest eigenvalue of the scaled matrix, relative to it."""
+        assert self._errors is not None
+        matrix = np.asarray(self)
+        scale = np.sqrt(np.abs(np.diagonal(matrix))) + 1e-300
+        values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
+        x = vectors[:, 0] / scale
+        along = [float(x @ as_float64(r.dense(), verb="inverse") @ x) for r in self._errors.replicates]
+        return float(self._errors.standard_error(float(values[0]), along)) / max(float(values[0]), 1e-300)
+
+    def _replicated(self, function: Callable[[FisherInformation], Any]) -> tuple[Any, list[Any]]:
+        """Its value, and its value at each replicate."""
+        assert self._errors is not None
+        return function(self), [function(FisherInformation.of(r, self._provenance)) for r in self._errors.replicates]
 
     def __repr__(self) -> str:
         p = self.parameters.size
@@ -268,13 +352,22 @@ class FisherInformation:
         return self.parameters.natural(self._structure.diagonal())
 
     def inverse(self) -> Any:
-        """The (p, p) inverse: the Cramer-Rao bound on a covariance. Prefer `solve` for a product with it."""
+        """The (p, p) inverse: the Cramer-Rao bound on a covariance. Prefer `solve` for a product with it.
+
+        That of an estimated information is too large on average; `bias_of` tells by how much, and with fewer draws than it needs
+        to have a mean it is refused.
+        """
         p = self.parameters.size
+        self._refuse_few_draws()
         check_budget(p * p, what=f"the {p} x {p} inverse", cheaper="F.solve(v) and F.standard_errors() never form it.")
         return public(self._structure.inverse())
 
     def standard_errors(self) -> Any:
-        """Standard errors of the parameters from the n observations: the root of the inverse's diagonal."""
+        """Standard errors of the parameters from the n observations: the root of the inverse's diagonal.
+
+        Where the information was estimated they are too large on average: see `inverse`.
+        """
+        self._refuse_few_draws()
         return self.parameters.natural([square_root(leaf) for leaf in self._structure.variances()])
 
     def report(self) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 
 from .errors import MethodError
 
-ESTIMATORS = ("labels", "hutchinson", "batches")
+SAMPLER = ("outer_product", "score_control", "hessian", "bartlett")
+NETWORK = ("labels", "hutchinson", "batches")
 
 
 @dataclass(frozen=True)
@@ -53,34 +55,64 @@ class MonteCarlo(Method):
     Parameters
     ----------
     n : int
-        Draws: observations for a sampler, labels per input for a network.
+        For a sampler, the budget in score evaluations: so many draws of the plain outer product, fewer where a Hessian is
+        taken of each. With ``rtol`` it is the ceiling. For a network, labels per input.
     rng : None, int, SeedSequence or Generator
         Source of randomness (SPEC 7); the global state is never touched.
     workers : int or concurrent.futures.Executor
         1 is this process alone; an int above 1 starts that many threads. The result is the same for any number.
     groups : int
-        Leave-one-out groups that carry the error; 0 keeps none. The default keeps 20 unless the result is very large.
-    estimator : {"labels", "hutchinson", "batches"}
-        What is drawn. Networks take all three, other models ``"labels"``: draws from the model itself. ``"hutchinson"`` draws
-        random signs on a square root of the output's information, for the same cost and with less error. ``"batches"`` squares
-        the sum of a batch's scores: one ordinary backward pass per batch whatever the architecture, with more error.
+        Leave-one-out groups that carry the error; 0 keeps none. The default keeps 20, for a sampler with few parameters 100,
+        unless the result is very large.
+    estimator : str, optional
+        For a sampler: ``"outer_product"``, ``"score_control"``, ``"hessian"`` or ``"bartlett"``; by default a pilot within the
+        budget chooses. What a result has here is what it was estimated with. For a network: ``"labels"`` drawn from the model (by
+        default); ``"hutchinson"``, random signs on a root of the output's information, at the same cost and with less error; or
+        ``"batches"``, the square of the sum of a batch's scores, one ordinary backward pass per batch whatever the architecture,
+        with more error.
+    rtol : float, optional
+        For a sampler: draw until the mcse of every entry is below ``rtol`` times the roots of its two diagonal entries.
+    nan_policy : {"raise", "omit"}
+        For a sampler: what a draw whose score is not finite does; a warning counts those that are left out.
+    known : mapping from pair of labels to number, optional
+        For a sampler: entries of the information that are known, ``{("mu", "sigma"): 0.0}``; they are kept as given, and correct
+        the others.
+    checkpoint : str, optional
+        For a sampler: an ``.npz`` file that is written while it runs, and from which the same call goes on, bit for bit.
+    progress : bool, optional
+        For a sampler: a progress bar on stderr; by default on a terminal, when it takes longer than two seconds.
+
+    Notes
+    -----
+    The choice of estimator, its errors and its costs are told in the page on Monte Carlo of the documentation.
     """
 
     n: int
     rng: Any = None
     workers: int | Executor = field(default=1, compare=False)
     groups: int | None = None
-    estimator: str = "labels"
+    estimator: str | None = None
+    rtol: float | None = None
+    nan_policy: str = "raise"
+    known: Mapping[tuple[str, str], float] | None = field(default=None, hash=False)
+    checkpoint: str | None = field(default=None, compare=False)
+    progress: bool | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            raise MethodError(f"MonteCarlo(estimator=) must be one of {', '.join(ESTIMATORS)}; got {self.estimator!r}.")
         if isinstance(self.n, bool) or not isinstance(self.n, (int, np.integer)) or self.n < 1:
             raise MethodError(f"MonteCarlo(n=) must be a positive integer; got {self.n!r}.")
         if self.groups is not None and (not isinstance(self.groups, int) or self.groups < 0 or self.groups == 1):
             raise MethodError(f"MonteCarlo(groups=) must be 0 or at least 2; got {self.groups!r}.")
         if not isinstance(self.workers, Executor) and (not isinstance(self.workers, int) or self.workers < 1):
             raise MethodError(f"MonteCarlo(workers=) must be a positive integer or an Executor; got {self.workers!r}.")
+        if self.estimator is not None and self.estimator not in SAMPLER + NETWORK:
+            raise MethodError(f"MonteCarlo(estimator=) must be one of {', '.join(SAMPLER + NETWORK)}; got {self.estimator!r}.")
+        if self.rtol is not None and not (isinstance(self.rtol, (int, float)) and 0 < self.rtol < 1):
+            raise MethodError(f"MonteCarlo(rtol=) must be a number between 0 and 1; got {self.rtol!r}.")
+        if self.nan_policy not in ("raise", "omit"):
+            raise MethodError(f"MonteCarlo(nan_policy=) must be 'raise' or 'omit'; got {self.nan_policy!r}.")
+        if self.checkpoint is not None and not isinstance(self.rng, (int, np.integer)):
+            raise MethodError("MonteCarlo(checkpoint=) needs rng= to be a number, so that a later call draws the same.")
         seed_sequence(self.rng, peek=True)
 
     def seeds(self, count: int) -> list[np.random.SeedSequence]:
@@ -101,13 +133,22 @@ def seed_sequence(rng: Any, *, peek: bool = False) -> np.random.SeedSequence:
     )
 
 
-def require(method: Method, accepted: tuple[type[Method], ...], *, what: str, estimators: tuple[str, ...] = ("labels",)) -> None:
+def require(method: Method, accepted: tuple[type[Method], ...], *, what: str, estimators: tuple[str, ...] = SAMPLER) -> None:
     """Refuse a method that the source cannot take, naming those it can."""
-    if isinstance(method, MonteCarlo) and MonteCarlo in accepted and method.estimator not in estimators:
-        raise MethodError(f"{what} takes MonteCarlo(estimator={' or '.join(map(repr, estimators))}); got {method!r}.")
     if not isinstance(method, accepted):
         names = " or ".join(cls.__name__ for cls in accepted)
         raise MethodError(f"{what} takes method={names}; got {method!r}.")
+    if isinstance(method, MonteCarlo) and method.estimator not in (None, *estimators):
+        raise MethodError(f"{what} takes MonteCarlo(estimator={' or '.join(map(repr, estimators))}); got {method!r}.")
+
+
+def refuse_options(method: MonteCarlo, *, what: str, taken: tuple[str, ...] = ()) -> None:
+    """Refuse what only the information of a sampler takes, in place of leaving it aside in silence."""
+    options = [name for name in ("estimator", "rtol", "known", "checkpoint") if name not in taken]
+    if asked := [name for name in options if getattr(method, name) is not None]:
+        raise MethodError(
+            f"{what} takes no {', '.join(asked)}: that is for the expected information of a sampler. Got {method!r}."
+        )
 
 
 def to_dict(method: Method | None) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ class Provenance:
     """Kind, method, number of observations, the point, and the error of a quadrature.
 
     ``error_bound`` is relative and scaled: :math:`|\\Delta F_{ij}| \\le` ``error_bound`` :math:`\\sqrt{F_{ii} F_{jj}}`.
+    ``draws`` is how many observations a Monte Carlo estimate has seen; fewer than its budget where it took Hessians.
     """
 
     kind: str = "expected"
@@ -23,6 +24,7 @@ class Provenance:
     n: Any = 1
     point: Mapping[str, Any] | None = None
     error_bound: float | None = None
+    draws: int | None = None
 
     def joined(self, other: Provenance) -> Provenance:
         """That of a sum."""

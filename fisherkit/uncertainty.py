@@ -13,9 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .arrays import Array
 from .structures.base import Structure
 from .structures.promotion import add
+
+ROUNDING = 1e-13  # of a value
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,17 @@ class LeaveOneOut:
         """The error of a function whose value, and whose value at each replicate, are given."""
         return _spread(value, replicates, self.weights)
 
+    def bias(self, value: Any, replicates: Sequence[Any]) -> Any:
+        """The jackknife's estimate of the bias of a function: about how far it is too large."""
+        return _each(lambda v, *r: sum(w * (x - v) for w, x in zip(self.weights, r, strict=True)), value, replicates)
+
+    def interval(self, value: Any, replicates: Sequence[Any], level: float) -> tuple[Any, Any]:
+        """Ends of a Monte Carlo interval of a function; see `interval`."""
+        ends = _each(lambda v, *r: interval(v, r, self.weights, level), value, replicates)
+        if isinstance(value, Mapping):
+            return {k: low for k, (low, _) in ends.items()}, {k: high for k, (_, high) in ends.items()}
+        return ends[0], ends[1]
+
 
 @dataclass(frozen=True)
 class Expectation:
@@ -47,6 +62,44 @@ class Expectation:
         if not self.replicates:
             return None
         return _spread(function(self.value), [function(replicate) for replicate in self.replicates], self.weights)
+
+
+def interval(value: Any, replicates: Sequence[Any], weights: Sequence[float], level: float) -> tuple[Any, Any]:
+    r"""A two-sided interval from leave-one-out replicates that allows for skewed and heavy-tailed draws.
+
+    Three corrections of :math:`v \pm 2\,\mathrm{mcse}`, all from the groups' influences :math:`a_r`: the jackknife's bias is
+    subtracted; Hall's monotone cubic transformation takes out the skewness of the mean; and the quantile is Student's, with the
+    degrees of freedom that a variance estimated from draws of this kurtosis has, :math:`2 / (\kappa / G + 2 / (G - 1))`.
+
+    References
+    ----------
+    Hall (1992), On the removal of skewness by transformation, Journal of the Royal Statistical Society B 54, 221-228.
+    O'Neill (2014), Some useful moment results in sampling problems, The American Statistician 68, 282-296 (the variance of s^2).
+    """
+    from scipy.stats import t
+
+    values = [np.asarray(getattr(x, "detach", lambda x=x: x)(), dtype=float) for x in (value, *replicates)]
+    center, stacked, w = values[0], np.stack(values[1:]), np.asarray(weights).reshape(-1, *([1] * values[0].ndim))
+    a = w * (center - stacked)
+    bias, groups = -a.sum(axis=0), len(a)
+    a = a - a.mean(axis=0)
+    square = (a**2).sum(axis=0)
+    safe = np.where(square > 0, square, 1.0)
+    skewness = (a**3).sum(axis=0) / safe**1.5
+    kurtosis = np.maximum(groups * (a**4).sum(axis=0) / safe**2 - 3, 0.0)
+    freedom = np.maximum(2 / (kurtosis / groups + 2 / (groups - 1)), 2.0)
+    quantile = t.ppf(0.5 + level / 2, freedom)
+    error = np.sqrt(square * groups / (groups - 1) + 2 * bias**2)  # the second term is all there is where the slope is 0
+    rounding = ROUNDING * np.abs(center)
+    low = center - bias - error * _hall(quantile, skewness) - rounding
+    high = center - bias - error * _hall(-quantile, skewness) + rounding
+    return (low, high) if center.ndim else (float(low), float(high))
+
+
+def _hall(z: np.ndarray, skewness: np.ndarray) -> np.ndarray:
+    """The inverse of t + g t^2 / 3 + g^2 t^3 / 27 + g / 6."""
+    g = np.where(np.abs(skewness) < 1e-6, 1e-6, skewness)
+    return np.asarray((np.cbrt(1 + g * (z - g / 6)) - 1) * 3 / g)
 
 
 def sum_errors(a: Structure, a_loo: LeaveOneOut | None, b: Structure, b_loo: LeaveOneOut | None) -> LeaveOneOut | None:
@@ -105,7 +158,11 @@ def _sum(arrays: Sequence[Array]) -> Array:
 
 def _spread(value: Any, replicates: Sequence[Any], weights: Sequence[float]) -> Any:
     """sqrt of the weighted squared deviations, for numbers, arrays, tensors, and mappings of them."""
+    return _each(lambda v, *r: sum(w * (x - v) ** 2 for w, x in zip(weights, r, strict=True)) ** 0.5, value, replicates)
+
+
+def _each(function: Callable[..., Any], value: Any, replicates: Sequence[Any]) -> Any:
+    """A function of a value and its replicates, for numbers, arrays, tensors, and mappings of them."""
     if isinstance(value, Mapping):
-        return {key: _spread(value[key], [r[key] for r in replicates], weights) for key in value}
-    squares = sum(weight * (replicate - value) ** 2 for weight, replicate in zip(weights, replicates, strict=True))
-    return squares**0.5
+        return {key: _each(function, value[key], [r[key] for r in replicates]) for key in value}
+    return function(value, *replicates)

@@ -62,7 +62,7 @@ PUBLIC = {
         errors estimation expected_information forecast geometry load misspecified_bound networks observed_information plots
         sampled score spectra symbolic van_trees_bound""",
     "fisherkit.symbolic": "ExponentialFamily Independent Model as_location_family as_model parse_expression parse_model",
-    "fisherkit.sampled": "Family LatentModel Model Simulator as_location_family as_model",
+    "fisherkit.sampled": "Accumulator Family LatentModel Model Simulator as_location_family as_model",
     "fisherkit.networks": "Bernoulli Categorical Gaussian HeteroscedasticGaussian KFAC Likelihood LowRank Model Poisson",
     "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound
         efficiency efficient_estimator hybrid_bound misspecified_bound van_trees_bound""",
@@ -85,9 +85,9 @@ PUBLIC = {
         DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
         MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
         SingularInformationError StorageError TextError""",
-    "fisherkit.information.FisherInformation": """at condition dense diagonal eigenvalues error_bound fix inverse join kind
-        lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic rank rename report
-        reparametrize save solve standard_errors structure total trace with_prior""",
+    "fisherkit.information.FisherInformation": """at bias_of condition dense diagonal eigenvalues error_bound fix interval_of
+        inverse join kind lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic
+        rank rename report reparametrize save solve standard_errors structure total trace with_prior""",
 }
 
 #: What an installation brings. Half of the users need no PyTorch; nobody needs torchvision.

@@ -21,6 +21,9 @@ class Bound:
         In units of g squared.
     mcse : like covariance, or None
         Monte Carlo standard error, where the information was estimated.
+    bias : like covariance, or None
+        Monte Carlo bias of ``covariance``, where the information was estimated and the Cramer-Rao bound was asked for: it is too
+        large on average, by about so much.
     at : mapping from name to value, or None
         The point that the bound chose: the best test point, or the pseudo-true parameters.
     """
@@ -28,6 +31,7 @@ class Bound:
     covariance: Any
     mcse: Any = None
     at: Mapping[str, Any] | None = None
+    bias: Any = None
 
     @property
     def standard_errors(self) -> Any:

@@ -44,7 +44,7 @@ def cramer_rao_bound(
     -------
     Bound
         ``covariance`` of shape (q, q), or (q,) variances, in units of g squared; ``mcse`` of equal shape when the
-        information was estimated, else None.
+        information was estimated, else None, and so ``bias``: the bound of an estimated information is too large on average.
 
     Raises
     ------
@@ -75,15 +75,19 @@ def cramer_rao_bound(
     _check_information(information, "cramer_rao_bound")
     if form == "full":
         G = gradient(information, of, bias_gradient)
-        return Bound(between(information, G), information.mcse_of(lambda F: between(F, G)))
+        return _with_errors(information, lambda F: between(F, G))
     if form == "diagonal":
         G = gradient(information, of, bias_gradient)
-        return Bound(_variances(information, G), information.mcse_of(lambda F: _variances(F, G)))
+        return _with_errors(information, lambda F: _variances(F, G))
     if form != "scalar":
         raise LayoutError(f"form must be 'full', 'diagonal' or 'scalar'; got {form!r}.")
     if of is not None or bias_gradient is not None:
         raise LayoutError("form='scalar' bounds each parameter with the others known; it takes no of= and no bias_gradient=.")
-    return Bound(_scalar(information), information.mcse_of(_scalar))
+    return _with_errors(information, _scalar)
+
+
+def _with_errors(information: FisherInformation, function: Callable[[FisherInformation], Any]) -> Bound:
+    return Bound(function(information), information.mcse_of(function), bias=information.bias_of(function))
 
 
 def _variances(information: FisherInformation, G: Array | None) -> Any:

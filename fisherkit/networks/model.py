@@ -17,7 +17,7 @@ from .. import model
 from ..arrays import check_budget
 from ..errors import DataError, LayoutError, MethodError
 from ..information import FisherInformation
-from ..methods import ESTIMATORS, Exact, Method, MonteCarlo, require, seed_sequence
+from ..methods import NETWORK, Exact, Method, MonteCarlo, refuse_options, require, seed_sequence
 from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
@@ -160,7 +160,9 @@ class Model(model.Model):
     def expected_information(
         self, theta: Theta = None, *, inputs: Any = None, method: Method | None = None, structure: str = "diagonal"
     ) -> FisherInformation:
-        require(method or Exact(), (Exact, MonteCarlo), what="a network", estimators=ESTIMATORS)
+        require(method or Exact(), (Exact, MonteCarlo), what="a network", estimators=NETWORK)
+        if isinstance(method, MonteCarlo):
+            refuse_options(method, what="a network", taken=("estimator",))
         if structure == "operator":
             return self._operator(theta, inputs, method or Exact())
         kind = kept_as(structure)
@@ -223,7 +225,7 @@ class Model(model.Model):
 
     def _operator(self, theta: Theta, inputs: Any, method: Method) -> FisherInformation:
         if isinstance(method, MonteCarlo):
-            if method.estimator not in DRAWN:
+            if method.estimator not in (None, *DRAWN):
                 raise MethodError(
                     f"structure='operator' takes MonteCarlo(estimator={' or '.join(map(repr, DRAWN))}); got {method!r}."
                 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .accumulator import Accumulator
 from .expectations import shifted
 from .families import Family
 from .latent import LatentModel
 from .model import Model
 from .simulator import Simulator
 
-__all__ = ["Family", "LatentModel", "Model", "Simulator", "as_location_family", "as_model"]
+__all__ = ["Accumulator", "Family", "LatentModel", "Model", "Simulator", "as_location_family", "as_model"]
 
 
 def as_model(value: Any) -> Any:

@@ -5,6 +5,7 @@ Every function takes ``log_density(x, theta) -> (n,)`` and returns machine numbe
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -78,6 +79,36 @@ def hessians(
     flat = differentiate(lambda t: np.asarray(given(x, t), dtype=float).ravel(), theta, name="the scores")
     out = flat.reshape(n, p, p)
     return np.asarray(out + out.transpose(0, 2, 1)) / 2
+
+
+def score_jacobians(score: Callable[[Any, Any], Any], x: Any, theta: np.ndarray, *, complex_safe: bool) -> np.ndarray:
+    """(n, p, p) second derivatives: a complex step of the score, exact to rounding, or central differences, to about 1e-10."""
+    p, columns = len(theta), []
+    for j, e in enumerate(np.eye(p)):
+        if complex_safe:
+            columns.append(np.imag(score(x, theta + 1e-20j * e)) / 1e-20)
+            continue
+        step = 6e-6 * (abs(theta[j]) or 1.0)
+        up, down = theta[j] + step, theta[j] - step
+        above, below = (np.asarray(score(x, theta + (t - theta[j]) * e), dtype=float) for t in (up, down))
+        columns.append((above - below) / (up - down))
+    out = np.stack(columns, axis=2)
+    return np.asarray(out + out.transpose(0, 2, 1)) / 2
+
+
+def is_complex_safe(score: Callable[[Any, Any], Any], x: Any, theta: np.ndarray) -> bool:
+    """Whether a score carries a complex step through: it stays complex, and agrees with differences."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("error")
+            moved = [score(x, theta + 1e-20j * e) for e in np.eye(len(theta))]
+            if not all(np.iscomplexobj(value) and np.isfinite(value).all() for value in moved):
+                return False
+            exact = score_jacobians(score, x, theta, complex_safe=True)
+        rough = score_jacobians(score, x, theta, complex_safe=False)
+    except Exception:  # the user's code, which is free to refuse complex numbers in any way
+        return False
+    return bool(np.abs(exact - rough).max() <= 1e-5 * np.abs(rough).max())
 
 
 def _summed_hessian(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray | None:

@@ -98,8 +98,7 @@ def view(model: Model) -> View:
 
 
 def _drawn(model: Model, at: np.ndarray, size: int, rng: np.random.Generator) -> Any:
-    assert model._sampler is not None
-    return model._observations(model._sampler(at, size, rng), size=size)
+    return model.draw(at, size, rng)
 
 
 def _outcomes(model: Model, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +110,7 @@ def _outcomes(model: Model, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def shifted(model: Model) -> Model:
     """The location family of a model at its own point: one parameter, the shift, at 0."""
-    log, sampler = model._log_density, model._sampler
+    log, sampler = model._log_density, model._sampler and model.draw
     at = model._at(None)
     if log is None or model._discrete:
         raise MethodError("a prior needs a density of a real variable: give log_density= and support=.")

@@ -11,7 +11,7 @@ import numpy as np
 from .. import model
 from ..errors import DataError, LayoutError, MethodError
 from ..information import FisherInformation
-from ..methods import MonteCarlo
+from ..methods import MonteCarlo, refuse_options
 from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
@@ -118,6 +118,7 @@ class LatentModel(model.Model):
     ) -> None:
         if not isinstance(method, MonteCarlo) or method.n < 2 * GROUPS:
             raise MethodError(f"LatentModel needs method=MonteCarlo(n) with {2 * GROUPS} draws at least; got {method!r}.")
+        refuse_options(method, what="a latent model")
         if derivatives not in _kinds():
             raise LayoutError(f"derivatives must be one of {', '.join(_kinds())}; got {derivatives!r}.")
         self.parameters = Parameters.of(parameters)

@@ -16,15 +16,13 @@ from ..model import Theta
 from ..parameters import Parameters, concatenate
 from ..provenance import Provenance
 from ..ratios import gauss
-from ..structures.base import Structure
-from ..structures.dense import Dense
-from ..structures.diagonal import Diagonal
-from ..uncertainty import Expectation, LeaveOneOut
+from ..uncertainty import Expectation
 from . import derivatives, monte_carlo
+from .accumulator import EXACT, FULL, default_groups, stored
 from .expectations import mean, ratio_moments, view
-from .monte_carlo import GROUPS
 from .ratios import from_ratios
 
+DIFFERENCES = 1e-9  # what differences of a score may miss of second derivatives
 NUMERIC_SCORE = 2e-10  # what differences may miss beside a kink, without noticing
 
 Support = tuple[float, float] | Callable[[np.ndarray], tuple[float, float]]
@@ -41,6 +39,11 @@ class Model(model.Model):
         Draws observations with a NumPy Generator; `MonteCarlo` needs it.
     score : callable, (x, theta) -> (n, p), optional
         Gradient of the log-density. Without it, derivatives are taken of ``log_density``.
+    hessian : callable, (x, theta) -> (n, p, p), optional
+        Second derivatives of each observation's log-density, where they cost less than differences of the score.
+    uniforms : int, optional
+        How many uniform numbers make an observation. ``sampler(theta, u)`` then takes an array ``(size, uniforms)`` of them in
+        place of size and rng, and `MonteCarlo` gives it scrambled Sobol points.
     parameters : names, or mapping from name to shape
         In the order of ``theta``.
     derivatives : {"numeric", "torch", "complex"}
@@ -76,8 +79,10 @@ class Model(model.Model):
         self,
         log_density: derivatives.LogDensity | None = None,
         *,
-        sampler: Callable[[np.ndarray, int, np.random.Generator], Any] | None = None,
+        sampler: Callable[..., Any] | None = None,
         score: Callable[[Any, np.ndarray], Any] | None = None,
+        hessian: Callable[[Any, np.ndarray], Any] | None = None,
+        uniforms: int | None = None,
         parameters: Any,
         derivatives: str = "numeric",
         support: Support | None = None,
@@ -89,10 +94,16 @@ class Model(model.Model):
             raise LayoutError("a sampled model needs log_density= or score=; found neither.")
         if derivatives not in _derivative_kinds():
             raise MethodError(f"derivatives must be one of {', '.join(_derivative_kinds())}; got {derivatives!r}.")
+        if uniforms is not None and (not isinstance(uniforms, int) or isinstance(uniforms, bool) or uniforms < 1 or not sampler):
+            raise LayoutError(
+                f"uniforms must be a positive integer, beside sampler=(theta, u) -> observations; got {uniforms!r}."
+            )
         self.parameters = Parameters.of(parameters)
+        self._hessian, self.uniforms = hessian, uniforms
         self._log_density, self._sampler, self._score = log_density, sampler, score
         self._derivatives, self._support, self._discrete = derivatives, support, discrete
         self._outcomes, self._data = outcomes, data
+        self._complex_safe: bool | None = None  # whether the score carries a complex step; known after the first draws
         self._point: Any = None  # where a frozen family was frozen
         self._center: Callable[[np.ndarray], float] | None = None
 
@@ -115,12 +126,12 @@ class Model(model.Model):
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         x, at = self._observations(data), self._at(theta)
         matrix = -derivatives.hessian(self._log_density, self._score, x, at, self._derivatives)
-        return self._information(matrix, structure, self._provenance("observed", at, n=len(x)))
+        return self._information(matrix, structure, self.provenance("observed", at, n=len(x)))
 
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         x, at = self._observations(data), self._at(theta)
         s = self._scores(x, at)
-        return self._information(s.T @ s, structure, self._provenance("empirical", at, n=len(x)))
+        return self._information(s.T @ s, structure, self.provenance("empirical", at, n=len(x)))
 
     def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
         if self._log_density is None:
@@ -148,20 +159,82 @@ class Model(model.Model):
         return Quadrature(digits=5) if methods[0] is Quadrature else methods[0]()
 
     def _monte_carlo(self, at: np.ndarray, method: MonteCarlo, structure: str) -> FisherInformation:
-        assert self._sampler is not None
-        sampler = self._sampler
-        if method.n < 2:
-            raise MethodError(f"{method!r}: a Monte Carlo estimate from one draw has no error; give two draws at least.")
         if structure == "dense":
-            entries = (GROUPS + 2) * len(at) ** 2
+            entries = (method.groups or default_groups(len(at)) + 2) * len(at) ** 2
             check_budget(entries, what=f"the dense {len(at)} x {len(at)} information", cheaper="Use structure='diagonal'.")
+        return monte_carlo.estimate(self, at, method, structure)
 
-        def scores(size: int, rng: np.random.Generator) -> np.ndarray:
-            return self._scores(self._observations(sampler(at, size, rng), size=size), at)
+    # -- for Monte Carlo
 
-        mean, replicates, weights = monte_carlo.estimate(scores, len(at), method, diagonal=structure == "diagonal")
-        errors = LeaveOneOut(tuple(map(self._stored, replicates)), weights) if replicates and method.groups != 0 else None
-        return FisherInformation.of(self._stored(mean), self._provenance("expected", at, method=method), errors)
+    def draw(self, at: np.ndarray, size: int, rng: np.random.Generator) -> Any:
+        """That many observations."""
+        assert self._sampler is not None
+        if self.uniforms:
+            return self.transform(at, rng.random((size, self.uniforms)))
+        return self._observations(self._sampler(at, size, rng), size=size)
+
+    def transform(self, at: np.ndarray, u: np.ndarray) -> Any:
+        """Observations from uniform numbers."""
+        assert self._sampler is not None
+        return self._observations(self._sampler(at, u), size=len(u))
+
+    @property
+    def hessian_cost(self) -> int | None:
+        """Score evaluations that a draw's second derivatives stand for; None where they are not to be had."""
+        p = self.parameters.size
+        if self._hessian is not None or (self._derivatives == "torch" and self._score is None):
+            return p
+        return 2 * p if self._score is not None or self._derivatives == "complex" or p <= FULL else None
+
+    @property
+    def hessian_rounding(self) -> float:
+        """What second derivatives may miss, relative to the information."""
+        torch = self._derivatives == "torch" and self._score is None
+        return EXACT if self._hessian is not None or torch or self._complex_safe else DIFFERENCES
+
+    def score_and_hessian(
+        self, x: Any, at: np.ndarray, *, hessians: bool, first: int = 0, omit: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """(n, p) and (n, p, p) of draws; those whose score is not finite are refused, or left out."""
+        if omit:
+            s, error = self._raw_scores(x, at)
+            keep = np.isfinite(s).all(axis=1)
+            x, s, error = x[keep], s[keep], error[keep]
+            self._refuse_rough(s, error)
+        else:
+            s = self._scores(x, at, first=first)
+        if not hessians or not len(s):
+            return s, np.zeros((0, len(at), len(at))) if hessians else None
+        h = self._hessians(x, at)
+        if len(bad := np.argwhere(~np.isfinite(h))):
+            i = bad[0][0]
+            raise PrecisionError(
+                f"the second derivatives of draw {first + i} are not finite. Give hessian=, or estimator='outer_product'."
+            )
+        return s, h
+
+    def _hessians(self, x: Any, at: np.ndarray) -> np.ndarray:
+        n, p = len(x), len(at)
+        if self._hessian is not None:
+            h = np.asarray(self._hessian(x, at), dtype=float)
+            if h.shape != (n, p, p):
+                raise LayoutError(f"hessian(x, theta) must have shape ({n}, {p}, {p}); got {h.shape}.")
+            return h
+        score, log = self._score, self._log_density
+        if score is None and log is not None and self._derivatives == "torch":
+            return derivatives.hessians(log, None, x, at, "torch")
+        if score is None and log is not None and self._derivatives == "numeric":
+            return from_ratios(log, x, at)[1]
+        if score is None:
+            return derivatives.score_jacobians(lambda data, t: self._raw_scores(data, t)[0], x, at, complex_safe=False)
+        if self._complex_safe is None:
+            self.try_complex_step(x[:16], at)
+        return derivatives.score_jacobians(score, x, at, complex_safe=bool(self._complex_safe))
+
+    def try_complex_step(self, x: Any, at: np.ndarray) -> None:
+        """See once whether the score carries a complex step, so that every worker takes the same derivatives."""
+        if self._score is not None and self._hessian is None and self._complex_safe is None:
+            self._complex_safe = derivatives.is_complex_safe(self._score, x, at)
 
     def _enumerate(self, at: np.ndarray, method: Method, structure: str) -> FisherInformation:
         assert self._outcomes is not None
@@ -170,7 +243,7 @@ class Model(model.Model):
         mass = np.exp(np.asarray(derivatives.evaluate(self._log_density, x, at, len(x))))
         _check_mass(float(mass.sum()), 1e-8)
         s = self._scores(x, at, possible=mass > 0)
-        return self._information((s * mass[:, None]).T @ s, structure, self._provenance("expected", at, method=method))
+        return self._information((s * mass[:, None]).T @ s, structure, self.provenance("expected", at, method=method))
 
     def _quadrature(self, at: np.ndarray, method: Quadrature, structure: str) -> FisherInformation:
         if method.digits > 15:
@@ -180,7 +253,7 @@ class Model(model.Model):
         _check_settled(error, method)
         _check_mass(moments.mass, max(1e-6, 10 * error))
         self._check_mean_score(moments, error)
-        provenance = self._provenance("expected", at, method=method, error_bound=error)
+        provenance = self.provenance("expected", at, method=method, error_bound=error)
         return self._information(moments.product, structure, provenance)
 
     def _moments(self, at: np.ndarray) -> tuple[quadrature.Moments, float]:
@@ -263,14 +336,14 @@ class Model(model.Model):
 
     # -- scores and data
 
-    def _scores(self, x: Any, at: np.ndarray, *, possible: Any = True) -> np.ndarray:
+    def _scores(self, x: Any, at: np.ndarray, *, possible: Any = True, first: int = 0) -> np.ndarray:
         """(n, p) scores, finite wherever an observation is possible."""
         s, error = self._raw_scores(x, at)
         self._refuse_rough(s, error)
         if len(bad := np.argwhere(~np.isfinite(s) & np.reshape(possible, (-1, 1)))):
             i, j = bad[0]
             raise DataError(
-                f"the score of observation {i} in {self.parameters.label(j)} is {s[i, j]} at theta={at.tolist()}: the "
+                f"the score of observation {first + i} in {self.parameters.label(j)} is {s[i, j]} at theta={at.tolist()}: the "
                 "observation is impossible there, or the log-density overflows."
             )
         return np.where(np.reshape(possible, (-1, 1)), s, 0.0)
@@ -324,17 +397,13 @@ class Model(model.Model):
 
     # -- results
 
-    def _provenance(self, kind: str, at: np.ndarray, **given: Any) -> Provenance:
+    def provenance(self, kind: str, at: np.ndarray, **given: Any) -> Provenance:
+        """What a result of this model at a point knows of itself."""
         return Provenance(kind=kind, point=dict(zip(self.parameters.labels, at.tolist(), strict=True)), **given)
 
     def _information(self, matrix: np.ndarray, structure: str, provenance: Provenance) -> FisherInformation:
         kept = np.diagonal(matrix).copy() if structure == "diagonal" else (matrix + matrix.T) / 2
-        return FisherInformation.of(self._stored(kept), provenance)
-
-    def _stored(self, values: np.ndarray) -> Structure:
-        if values.ndim == 1:
-            return Diagonal(self.parameters.split(values), self.parameters)
-        return Dense(values, self.parameters)
+        return FisherInformation.of(stored(self.parameters, kept), provenance)
 
 
 def _derivative_kinds() -> tuple[str, ...]:

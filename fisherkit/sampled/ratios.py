@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import PrecisionError
-from ..methods import MonteCarlo
+from ..methods import MonteCarlo, refuse_options
 from ..model import multi_indices
 from ..uncertainty import Expectation, average
 from .derivatives import LogDensity, evaluate
@@ -117,6 +117,7 @@ def _on_a_line(log_density: LogDensity, x: Any, theta: np.ndarray, step: np.ndar
 
 def average_of(function: Callable[[int, np.random.Generator], np.ndarray], method: MonteCarlo) -> Expectation:
     """Mean over draws of a function of (size, rng) -> (size, ...), with leave-one-out replicates."""
+    refuse_options(method, what="an average over draws")
     groups = min(method.n, GROUPS if method.groups is None else max(method.groups, 1))
     sizes = [method.n // groups + (g < method.n % groups) for g in range(groups)]
     chunks = [(g, min(CHUNK, size - start)) for g, size in enumerate(sizes) for start in range(0, size, CHUNK)]

@@ -10,7 +10,7 @@ import numpy as np
 from .. import model
 from ..errors import DataError, LayoutError, MethodError
 from ..information import FisherInformation
-from ..methods import Method, MonteCarlo, require
+from ..methods import Method, MonteCarlo, refuse_options, require
 from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
@@ -100,6 +100,7 @@ class Simulator(model.Model):
             raise MethodError("the expected information of a simulator needs method=MonteCarlo(n, rng=...).")
         require(method, (MonteCarlo,), what="a simulator")
         assert isinstance(method, MonteCarlo)
+        refuse_options(method, what="a simulator")
         if theta is None:
             raise LayoutError(f"theta is needed: give values for {self.parameters}.")
         at = self._flat(theta, "theta")

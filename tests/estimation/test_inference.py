@@ -93,7 +93,9 @@ def test_coverage_of_the_intervals() -> None:
 
 
 def test_an_estimated_information_gives_intervals_with_mcse() -> None:
-    F = fk.expected_information(stats.norm, {"loc": 0.0, "scale": 1.0}, method=fk.MonteCarlo(2000, rng=0)).total(100)
+    F = fk.expected_information(
+        stats.norm, {"loc": 0.0, "scale": 1.0}, method=fk.MonteCarlo(2000, rng=0, estimator="outer_product")
+    ).total(100)
     intervals = estimation.confidence_intervals(F, {"loc": 0.0, "scale": 1.0})
     exact = np.array([[-0.196, 0.196], [1 - 0.1386, 1 + 0.1386]])
     found = np.stack([intervals.low, intervals.high], axis=1)

@@ -139,14 +139,14 @@ def test_draws_do_not_depend_on_the_batch_size(estimator: str) -> None:
 
 
 def test_estimators_are_refused_where_they_mean_nothing() -> None:
-    with pytest.raises(fk.errors.MethodError, match=r"estimator=\) must be one of labels, hutchinson, batches; got 'signs'"):
+    with pytest.raises(fk.errors.MethodError, match=r"estimator=\) must be one of .*labels, hutchinson, batches; got 'signs'"):
         fk.MonteCarlo(1, estimator="signs")
     sampled = fk.sampled.Model(
         log_density=lambda x, theta: -((x - theta[0]) ** 2) / 2,
         sampler=lambda theta, n, rng: theta[0] + rng.normal(size=n),
         parameters=("mu",),
     )
-    with pytest.raises(fk.errors.MethodError, match=r"takes MonteCarlo\(estimator='labels'\)"):
+    with pytest.raises(fk.errors.MethodError, match=r"takes MonteCarlo\(estimator='outer_product' or"):
         fk.expected_information(sampled, {"mu": 0.0}, method=fk.MonteCarlo(10, estimator="hutchinson"))
 
 
