@@ -22,7 +22,7 @@ from .state import State
 from .task import Request
 
 MODES = ("online", "separate", "sum")
-STRUCTURES = ("diagonal", "kfac", "dense")
+STRUCTURES = ("diagonal", "kfac", "low-rank", "dense")  # of these, the ones that the network keeps
 
 
 class EWC:
@@ -43,9 +43,9 @@ class EWC:
         What several tasks leave behind, see Notes.
     decay : float
         How much of the earlier tasks' information is kept at each new one, in mode ``"online"``; 1 keeps all.
-    structure : {"diagonal", "kfac", "dense"}
-        What is kept of F. ``"kfac"`` is the Kronecker-factored penalty of Ritter et al. (2018); ``"dense"`` is for networks of a
-        few thousand parameters at most.
+    structure : {"diagonal", "low-rank", "dense"}
+        What is kept of F. ``"low-rank"`` and ``"dense"`` hold what weights share too: the first for a small ``n_samples``,
+        since it keeps a vector per label of each example, the second for networks of a few thousand parameters at most.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class EWC:
         self.strength = strength
         self._decay = _number(decay, "decay must lie between 0 and 1", 1.0)
         _check_choice("mode", mode, MODES)
-        _check_choice("structure", structure, STRUCTURES)
+        _check_choice("structure", structure, tuple(name for name in STRUCTURES if name in model.structures))
         if mode != "online" and self._decay != 1:
             raise MethodError(f"decay={decay!r} belongs to mode='online'; mode={mode!r} keeps every task whole.")
         self._state = State(mode, structure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,7 +13,6 @@ from ...errors import MethodError
 from ...information import FisherInformation
 from ...parameters import Parameters
 from ...structures.base import Structure
-from ...structures.diagonal import Diagonal
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -103,13 +102,12 @@ def reshaped(information: FisherInformation, shapes: Shapes) -> FisherInformatio
     if shapes_of(information) == dict(shapes):
         return information
     structure = structure_of(information)
-    if structure.name not in PADDED:
+    if structure.name not in BY_ENTRY:
         raise MethodError(
-            f"parameters that come or grow between tasks need structure='diagonal'; this EWC keeps {structure.name!r}, whose "
-            "entries are not of one parameter alone. ewc.release(...) lets go of those that change."
+            f"parameters that come or grow between tasks need structure={' or '.join(map(repr, BY_ENTRY))}; this EWC keeps "
+            f"{structure.name!r}. ewc.release(...) lets go of those that change."
         )
-    padded = PADDED[structure.name](structure, shapes)
-    return FisherInformation.of(padded, information._provenance)
+    return FisherInformation.of(_padded(structure, shapes), information._provenance)
 
 
 def structure_of(information: FisherInformation) -> Structure:
@@ -117,16 +115,19 @@ def structure_of(information: FisherInformation) -> Structure:
     return information._structure
 
 
-def _padded_diagonal(structure: Structure, shapes: Shapes) -> Structure:
-    held = structure.parameters.as_mapping(structure.diagonal())
-    like = next(iter(held.values()))
-    leaves = {name: like.new_zeros(shape) for name, shape in shapes.items()}
-    leaves |= {name: inside(held[name], leaves[name]) for name in held}
-    return Diagonal([leaf.reshape(-1) for leaf in leaves.values()], Parameters.of(shapes))
+#: Structures that hold, under each parameter's name, a row for each of its entries.
+BY_ENTRY = ("diagonal", "low-rank")
 
 
-#: How each structure makes room. A structure without a row here refuses.
-PADDED: dict[str, Callable[[Structure, Shapes], Structure]] = {"diagonal": _padded_diagonal}
+def _padded(structure: Structure, shapes: Shapes) -> Structure:
+    arrays: dict[str, Tensor] = {}
+    old = dict(zip(structure.parameters.names, structure.parameters.shapes, strict=True))
+    row = next(iter(structure.arrays.values()))[:1]
+    for name, shape in shapes.items():
+        zeros = row.new_zeros(*shape, *row.shape[1:])
+        held = structure.arrays[name].reshape(*old[name], *row.shape[1:]) if name in old else zeros
+        arrays[name] = inside(held, zeros).reshape(-1, *row.shape[1:])
+    return structure.from_arrays(arrays, Parameters.of(shapes))
 
 
 def inside(value: Tensor, whole: Tensor) -> Tensor:
