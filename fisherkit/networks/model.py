@@ -26,10 +26,11 @@ from ..structures.operator import Operator
 from ..uncertainty import LeaveOneOut
 from . import batches, estimators
 from .batches import Item, Mask
+from .choice import kept_as
 from .counting import Counting
 from .distributed import Alone, Dealt
 from .estimators import BatchScores, Plan
-from .kept import Kept, KeptDense, kept_as
+from .kept import Kept, KeptDense
 from .layers import trusted
 from .likelihood import Likelihood
 from .likelihoods import as_likelihood
@@ -104,7 +105,7 @@ class Model(model.Model):
     """
 
     takes_inputs = True
-    structures = ("dense", "diagonal", "low-rank", "operator")
+    structures = ("dense", "diagonal", "kfac", "low-rank", "operator")
 
     def __init__(
         self,
