@@ -222,6 +222,29 @@ def test_every_structure_goes_through_the_same_lines(structure: str, mode: str) 
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
+def test_every_structure_decays_and_weighs(structure: str) -> None:
+    """Products that do not add are scaled each by itself."""
+    weights_of = {"online": (0.25, 0.5, 1.0), "sum": (1.0, 1.5, 0.5)}
+    for mode, changes in (("online", {"decay": 0.5}), ("sum", {})):
+        module = linear().double()
+        guard = guard_of(module, structure=structure, mode=mode, **changes)
+        whole = torch.zeros(15, 15).double()
+        for seed, (n, weight) in enumerate(zip((20, 30, 10), weights_of[mode], strict=True)):
+            move(module, 0.3)
+            X = rows(n, seed).double()
+            net = fk.networks.Model(module, "categorical")
+            whole += weight * fk.expected_information(net, inputs=X, structure=structure).dense()
+            guard.consolidate(X)
+        anchor = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
+        move(module, -0.2)
+        delta = torch.cat([p.detach().reshape(-1) for p in module.parameters()]) - anchor
+        assert guard.penalty().item() == pytest.approx(5 * float(delta @ whole @ delta), rel=1e-11)
+        torch.testing.assert_close(guard.information.dense(), whole)
+        assert float(guard.report().trace) == pytest.approx(float(whole.trace()))
+        assert guard.report().largest_stable == pytest.approx(2 / float(torch.linalg.eigvalsh(whole)[-1]))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
 def test_the_penalty_can_be_differentiated_twice(structure: str) -> None:
     """Its Hessian is strength * F."""
     module = linear().double()
@@ -277,20 +300,31 @@ def test_parameters_that_a_task_did_not_use_get_no_penalty() -> None:
     assert guard.penalty().item() > 0
 
 
-def test_separate_tasks_know_their_own_heads_alone() -> None:
+@pytest.mark.parametrize("mode", ["online", "separate", "sum"])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_a_head_for_each_task_in_every_structure(structure: str, mode: str) -> None:
+    """The old task's information, over the old names, and the new one's."""
     module = Heads(2)
-    guard = guard_of(module, mode="separate").consolidate(rows(20))
+    guard = guard_of(module, mode=mode, structure=structure).consolidate(rows(20))
+    first = guard.information
     module.heads.append(nn.Linear(5, 4))
     module.task = 1
     guard.consolidate(rows(20, 1))
-    assert guard.information.parameters.names == (
-        "body.weight",
-        "body.bias",
-        *(f"heads.{k}.{w}" for k in (0, 1) for w in ("weight", "bias")),
-    )
-    move(module, 0.1)
-    assert guard.penalty().item() > 0
+    assert set(guard.information.parameters.names) == {name for name, _ in module.named_parameters()}
+    assert not any(key.startswith("0.") and "heads.1" in key for key in guard.state_dict()) or mode != "separate"
+    with torch.no_grad():
+        module.heads[0].weight[0] += 0.1
+    delta = {name: torch.zeros(p.shape) for name, p in module.named_parameters() if "heads.1" not in name}
+    delta["heads.0.weight"][0] = 0.1
+    assert guard.penalty().item() == pytest.approx(5 * float(first.quadratic(delta)), rel=1e-5)
+    assert guard.report().trace > float(first.trace)
     guard.proximal_step_(0.1)
+    other = guard_of(module, mode=mode, structure=structure)
+    other.load_state_dict(guard.state_dict())
+    assert repr(other) == repr(guard)
+    assert other.penalty().item() == pytest.approx(guard.penalty().item(), rel=1e-6)
+    guard.release("heads.0")
+    assert "heads.0.weight" not in guard.information.parameters.names
 
 
 def test_a_head_replaced_for_the_next_task_is_released() -> None:

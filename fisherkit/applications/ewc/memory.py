@@ -13,6 +13,7 @@ from ...errors import MethodError
 from ...information import FisherInformation
 from ...parameters import Parameters
 from ...structures.base import Structure
+from ...structures.operator import Operator
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -46,9 +47,11 @@ class Memory:
         return Memory(reshaped(self.information, shapes), anchor)
 
 
-def remember(information: FisherInformation, own: Mapping[str, Tensor]) -> Memory:
-    """The information, around copies of the weights of now; contiguous ones, so that a file may hold them."""
-    return Memory(information, {name: contiguous(own[name].detach()) for name in shapes_of(information)})
+def remember(informations: Sequence[FisherInformation], own: Mapping[str, Tensor]) -> tuple[Memory, ...]:
+    """The informations, around a copy of the weights of now."""
+    names = {name for information in informations for name in information.parameters.names}
+    anchor = {name: contiguous(own[name].detach()) for name in names}
+    return tuple(Memory(F, {name: anchor[name] for name in F.parameters.names}) for F in informations)
 
 
 def summed(memories: Sequence[Memory]) -> FisherInformation:
@@ -92,9 +95,27 @@ def shapes_of(information: FisherInformation) -> Shapes:
 
 
 def joined(one: FisherInformation, other: FisherInformation) -> FisherInformation:
-    """The sum over the parameters of both: an information knows nothing of those that it does not name."""
+    """The sum over the parameters of both, lazy where the structure has none: neither knows of those that it does not name."""
     shapes = {**shapes_of(one), **shapes_of(other)}
-    return reshaped(one, shapes) + reshaped(other, shapes)
+    if shapes_of(one) == shapes_of(other) or _adds(one, other):
+        return reshaped(one, shapes) + reshaped(other, shapes)
+    terms = [term for F in (one, other) for term in _lazy(structure_of(F)).terms]
+    return FisherInformation.of(Operator(terms, Parameters.of(shapes)), one._provenance.joined(other._provenance))
+
+
+def together(informations: Sequence[FisherInformation]) -> list[FisherInformation]:
+    """Their sum in their own structure where it has one; else they stay apart, since a sum of products is none."""
+    first = informations[0]
+    one = all(_adds(first, F) or (F.structure == "dense" and shapes_of(F) == shapes_of(first)) for F in informations)
+    return [reduce(joined, informations)] if one else list(informations)
+
+
+def _adds(one: FisherInformation, other: FisherInformation) -> bool:
+    return one.structure == other.structure and one.structure in BY_ENTRY
+
+
+def _lazy(structure: Structure) -> Operator:
+    return structure if isinstance(structure, Operator) else Operator.of(structure)
 
 
 def reshaped(information: FisherInformation, shapes: Shapes) -> FisherInformation:
@@ -104,8 +125,8 @@ def reshaped(information: FisherInformation, shapes: Shapes) -> FisherInformatio
     structure = structure_of(information)
     if structure.name not in BY_ENTRY:
         raise MethodError(
-            f"parameters that come or grow between tasks need structure={' or '.join(map(repr, BY_ENTRY))}; this EWC keeps "
-            f"{structure.name!r}. ewc.release(...) lets go of those that change."
+            f"parameters that grow between tasks need structure={' or '.join(map(repr, BY_ENTRY))}; this EWC keeps "
+            f"{structure.name!r}. ewc.release(...) lets go of them."
         )
     return FisherInformation.of(_padded(structure, shapes), information._provenance)
 
