@@ -12,7 +12,7 @@ import fisherkit as fk
 torch = pytest.importorskip("torch")
 nn = torch.nn
 D = 4
-STRUCTURES = [name for name in ("diagonal", "kfac", "low-rank", "dense") if name in fk.networks.Model.structures]
+STRUCTURES = ("diagonal", "kfac", "low-rank", "dense")
 
 
 def rows(n: int, seed: int = 0):
@@ -219,6 +219,25 @@ def test_every_structure_goes_through_the_same_lines(structure: str, mode: str) 
     before = module.bias.clone()
     guard.proximal_step_(0.3)
     assert torch.equal(module.bias, before)
+
+
+def test_the_kronecker_penalty_of_one_layer_by_hand() -> None:
+    """tr(D' G D A), with A the inputs' second moment and G that of the logits' scores (Ritter et al. 2018)."""
+    module, X = linear().double(), rows(20).double()
+    guard = guard_of(module, structure="kfac").consolidate(X)
+    p = torch.softmax(module(X), dim=1).detach()
+    A, G = X.T @ X / 20, (torch.diag_embed(p) - p[:, :, None] * p[:, None, :]).mean(dim=0)
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    move(module, 0.3)
+    D, d = (module.weight - before["weight"]).detach(), (module.bias - before["bias"]).detach()
+    assert guard.penalty().item() == pytest.approx(5 * float((D * (G @ D @ A)).sum() + d @ G @ d), rel=1e-12)
+    guard.penalty().backward()
+    torch.testing.assert_close(module.weight.grad, 10 * G @ D @ A)
+    guard.proximal_step_(0.3)
+    values, Q = torch.linalg.eigh(G)
+    scales, P = torch.linalg.eigh(A)
+    share = 1 / (1 + 3 * values[:, None] * scales[None, :])
+    torch.testing.assert_close(module.weight.detach() - before["weight"], Q @ (share * (Q.T @ D @ P)) @ P.T)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
