@@ -12,6 +12,7 @@ import fisherkit as fk
 torch = pytest.importorskip("torch")
 nn = torch.nn
 D = 4
+STRUCTURES = ("diagonal", "kfac", "low-rank", "dense")
 
 
 def rows(n: int, seed: int = 0):
@@ -183,15 +184,16 @@ def test_the_proximal_step_leaves_free_weights_exactly_where_they_are() -> None:
 
 
 @pytest.mark.parametrize("mode", ["online", "separate"])
-def test_a_dense_information_goes_through_the_same_lines(mode: str) -> None:
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_every_structure_goes_through_the_same_lines(structure: str, mode: str) -> None:
     """Off-diagonal entries count: the penalty is the full quadratic form, and the proximal step solves."""
     module = linear().double()
-    guard = guard_of(module, structure="dense", mode=mode)
+    guard = guard_of(module, structure=structure, mode=mode)
     F, anchors = [], []
     for seed in range(2):
         move(module, 0.3)
         X = rows(20, seed).double()
-        F.append(fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure="dense").dense())
+        F.append(fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure=structure).dense())
         anchors.append(torch.cat([p.detach().reshape(-1) for p in module.parameters()]))
         guard.consolidate(X)
     if mode == "online":
@@ -203,18 +205,65 @@ def test_a_dense_information_goes_through_the_same_lines(mode: str) -> None:
     guard.penalty().backward()
     gradient = sum(10 * f @ (theta - a) for f, a in zip(F, anchors, strict=True))
     torch.testing.assert_close(torch.cat([p.grad.reshape(-1) for p in module.parameters()]), gradient)
+    largest = float(torch.linalg.eigvalsh(sum(F))[-1])
+    assert guard.report().largest_stable == pytest.approx(2 / largest)
     guard.proximal_step_(0.3)
     after = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
     residual = after - theta + 3 * sum(f @ (after - a) for f, a in zip(F, anchors, strict=True))
     torch.testing.assert_close(residual, torch.zeros_like(residual), rtol=0, atol=1e-10)
-    largest = float(torch.linalg.eigvalsh(sum(F))[-1])
-    assert guard.report().largest_stable == pytest.approx(2 / largest)
-    other = guard_of(module, structure="dense", mode=mode)
+    other = guard_of(module, structure=structure, mode=mode)
     other.load_state_dict(guard.state_dict())
-    assert other.penalty().item() == guard.penalty().item()
+    assert other.penalty().item() == pytest.approx(guard.penalty().item(), rel=1e-12)
+    assert repr(other) == repr(guard)
+    module.bias.requires_grad_(False)
+    before = module.bias.clone()
+    guard.proximal_step_(0.3)
+    assert torch.equal(module.bias, before)
 
 
-@pytest.mark.parametrize("structure", ["diagonal", "dense"])
+def test_the_kronecker_penalty_of_one_layer_by_hand() -> None:
+    """tr(D' G D A), with A the inputs' second moment and G that of the logits' scores (Ritter et al. 2018)."""
+    module, X = linear().double(), rows(20).double()
+    guard = guard_of(module, structure="kfac").consolidate(X)
+    p = torch.softmax(module(X), dim=1).detach()
+    A, G = X.T @ X / 20, (torch.diag_embed(p) - p[:, :, None] * p[:, None, :]).mean(dim=0)
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    move(module, 0.3)
+    D, d = (module.weight - before["weight"]).detach(), (module.bias - before["bias"]).detach()
+    assert guard.penalty().item() == pytest.approx(5 * float((D * (G @ D @ A)).sum() + d @ G @ d), rel=1e-12)
+    guard.penalty().backward()
+    torch.testing.assert_close(module.weight.grad, 10 * G @ D @ A)
+    guard.proximal_step_(0.3)
+    values, Q = torch.linalg.eigh(G)
+    scales, P = torch.linalg.eigh(A)
+    share = 1 / (1 + 3 * values[:, None] * scales[None, :])
+    torch.testing.assert_close(module.weight.detach() - before["weight"], Q @ (share * (Q.T @ D @ P)) @ P.T)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_every_structure_decays_and_weighs(structure: str) -> None:
+    """Products that do not add are scaled each by itself."""
+    weights_of = {"online": (0.25, 0.5, 1.0), "sum": (1.0, 1.5, 0.5)}
+    for mode, changes in (("online", {"decay": 0.5}), ("sum", {})):
+        module = linear().double()
+        guard = guard_of(module, structure=structure, mode=mode, **changes)
+        whole = torch.zeros(15, 15).double()
+        for seed, (n, weight) in enumerate(zip((20, 30, 10), weights_of[mode], strict=True)):
+            move(module, 0.3)
+            X = rows(n, seed).double()
+            net = fk.networks.Model(module, "categorical")
+            whole += weight * fk.expected_information(net, inputs=X, structure=structure).dense()
+            guard.consolidate(X)
+        anchor = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
+        move(module, -0.2)
+        delta = torch.cat([p.detach().reshape(-1) for p in module.parameters()]) - anchor
+        assert guard.penalty().item() == pytest.approx(5 * float(delta @ whole @ delta), rel=1e-11)
+        torch.testing.assert_close(guard.information.dense(), whole)
+        assert float(guard.report().trace) == pytest.approx(float(whole.trace()))
+        assert guard.report().largest_stable == pytest.approx(2 / float(torch.linalg.eigvalsh(whole)[-1]))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
 def test_the_penalty_can_be_differentiated_twice(structure: str) -> None:
     """Its Hessian is strength * F."""
     module = linear().double()
@@ -229,7 +278,7 @@ def test_the_penalty_can_be_differentiated_twice(structure: str) -> None:
     assert torch.autograd.gradgradcheck(lambda *_: guard.penalty(), tuple(module.parameters()))
 
 
-@pytest.mark.parametrize("structure", ["diagonal", "dense"])
+@pytest.mark.parametrize("structure", STRUCTURES)
 def test_the_caller_s_context_does_not_matter(structure: str) -> None:
     """Validation in inference mode comes before a training step in Lightning; autocast would halve the digits of a product."""
     module = linear()
@@ -270,20 +319,31 @@ def test_parameters_that_a_task_did_not_use_get_no_penalty() -> None:
     assert guard.penalty().item() > 0
 
 
-def test_separate_tasks_know_their_own_heads_alone() -> None:
+@pytest.mark.parametrize("mode", ["online", "separate", "sum"])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_a_head_for_each_task_in_every_structure(structure: str, mode: str) -> None:
+    """The old task's information, over the old names, and the new one's."""
     module = Heads(2)
-    guard = guard_of(module, mode="separate").consolidate(rows(20))
+    guard = guard_of(module, mode=mode, structure=structure).consolidate(rows(20))
+    first = guard.information
     module.heads.append(nn.Linear(5, 4))
     module.task = 1
     guard.consolidate(rows(20, 1))
-    assert guard.information.parameters.names == (
-        "body.weight",
-        "body.bias",
-        *(f"heads.{k}.{w}" for k in (0, 1) for w in ("weight", "bias")),
-    )
-    move(module, 0.1)
-    assert guard.penalty().item() > 0
+    assert set(guard.information.parameters.names) == {name for name, _ in module.named_parameters()}
+    assert not any(key.startswith("0.") and "heads.1" in key for key in guard.state_dict()) or mode != "separate"
+    with torch.no_grad():
+        module.heads[0].weight[0] += 0.1
+    delta = {name: torch.zeros(p.shape) for name, p in module.named_parameters() if "heads.1" not in name}
+    delta["heads.0.weight"][0] = 0.1
+    assert guard.penalty().item() == pytest.approx(5 * float(first.quadratic(delta)), rel=1e-5)
+    assert guard.report().trace > float(first.trace)
     guard.proximal_step_(0.1)
+    other = guard_of(module, mode=mode, structure=structure)
+    other.load_state_dict(guard.state_dict())
+    assert repr(other) == repr(guard)
+    assert other.penalty().item() == pytest.approx(guard.penalty().item(), rel=1e-6)
+    guard.release("heads.0")
+    assert "heads.0.weight" not in guard.information.parameters.names
 
 
 def test_a_head_replaced_for_the_next_task_is_released() -> None:
@@ -309,24 +369,28 @@ def test_a_head_replaced_for_the_next_task_is_released() -> None:
 
 
 @pytest.mark.parametrize("mode", ["online", "separate"])
-def test_a_head_that_grew_keeps_what_is_known_of_its_old_rows(mode: str) -> None:
+@pytest.mark.parametrize("structure", ["diagonal", "low-rank"])
+def test_a_head_that_grew_keeps_what_is_known_of_its_old_rows(structure: str, mode: str) -> None:
     module = Heads(2)
-    guard = guard_of(module, mode=mode).consolidate(rows(20))
-    F = guard.information.diagonal()
+    guard = guard_of(module, mode=mode, structure=structure).consolidate(rows(20))
+    F = guard.information.diagonal()["heads.0.weight"].clone()
+    delta = {name: torch.zeros(p.shape) for name, p in module.named_parameters()}
+    delta["heads.0.weight"][0] = 0.1
+    known = 5 * float(guard.information.quadratic(delta))
     old, module.heads[0] = module.heads[0], nn.Linear(5, 3)
     with torch.no_grad():
-        module.heads[0].weight[:2] = old.weight + 0.1
+        module.heads[0].weight[:2] = old.weight + delta["heads.0.weight"]
         module.heads[0].bias[:2] = old.bias
     with pytest.raises(fk.errors.LayoutError, match=r"shape \(3, 5\). To keep what is known of its old entries, call ewc.adopt"):
         guard.penalty()
     assert guard.adopt("heads") is guard
-    assert guard.penalty().item() == pytest.approx(5 * 0.01 * float(F["heads.0.weight"].sum()), rel=1e-5)
+    assert guard.penalty().item() == pytest.approx(known, rel=1e-5)
     grown = guard.information.diagonal()["heads.0.weight"]
-    assert torch.equal(grown[:2], F["heads.0.weight"])
+    torch.testing.assert_close(grown[:2], F)
     assert not grown[2].any()
     with torch.no_grad():
         module.heads[0].weight[2] += 5
-    assert guard.penalty().item() == pytest.approx(5 * 0.01 * float(F["heads.0.weight"].sum()), rel=1e-5)
+    assert guard.penalty().item() == pytest.approx(known, rel=1e-5)
     guard.consolidate(rows(20, 1))
     assert guard.information.diagonal()["heads.0.weight"][2].min() > 0
     module.heads[0] = nn.Linear(5, 1)

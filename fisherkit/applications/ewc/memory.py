@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,7 +13,7 @@ from ...errors import MethodError
 from ...information import FisherInformation
 from ...parameters import Parameters
 from ...structures.base import Structure
-from ...structures.diagonal import Diagonal
+from ...structures.operator import Operator
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -47,9 +47,11 @@ class Memory:
         return Memory(reshaped(self.information, shapes), anchor)
 
 
-def remember(information: FisherInformation, own: Mapping[str, Tensor]) -> Memory:
-    """The information, around copies of the weights of now; contiguous ones, so that a file may hold them."""
-    return Memory(information, {name: contiguous(own[name].detach()) for name in shapes_of(information)})
+def remember(informations: Sequence[FisherInformation], own: Mapping[str, Tensor]) -> tuple[Memory, ...]:
+    """The informations, around a copy of the weights of now."""
+    names = {name for information in informations for name in information.parameters.names}
+    anchor = {name: contiguous(own[name].detach()) for name in names}
+    return tuple(Memory(F, {name: anchor[name] for name in F.parameters.names}) for F in informations)
 
 
 def summed(memories: Sequence[Memory]) -> FisherInformation:
@@ -93,9 +95,27 @@ def shapes_of(information: FisherInformation) -> Shapes:
 
 
 def joined(one: FisherInformation, other: FisherInformation) -> FisherInformation:
-    """The sum over the parameters of both: an information knows nothing of those that it does not name."""
+    """The sum over the parameters of both, lazy where the structure has none: neither knows of those that it does not name."""
     shapes = {**shapes_of(one), **shapes_of(other)}
-    return reshaped(one, shapes) + reshaped(other, shapes)
+    if shapes_of(one) == shapes_of(other) or _adds(one, other):
+        return reshaped(one, shapes) + reshaped(other, shapes)
+    terms = [term for F in (one, other) for term in _lazy(structure_of(F)).terms]
+    return FisherInformation.of(Operator(terms, Parameters.of(shapes)), one._provenance.joined(other._provenance))
+
+
+def together(informations: Sequence[FisherInformation]) -> list[FisherInformation]:
+    """Their sum in their own structure where it has one; else they stay apart, since a sum of products is none."""
+    first = informations[0]
+    one = all(_adds(first, F) or (F.structure == "dense" and shapes_of(F) == shapes_of(first)) for F in informations)
+    return [reduce(joined, informations)] if one else list(informations)
+
+
+def _adds(one: FisherInformation, other: FisherInformation) -> bool:
+    return one.structure == other.structure and one.structure in BY_ENTRY
+
+
+def _lazy(structure: Structure) -> Operator:
+    return structure if isinstance(structure, Operator) else Operator.of(structure)
 
 
 def reshaped(information: FisherInformation, shapes: Shapes) -> FisherInformation:
@@ -103,13 +123,12 @@ def reshaped(information: FisherInformation, shapes: Shapes) -> FisherInformatio
     if shapes_of(information) == dict(shapes):
         return information
     structure = structure_of(information)
-    if structure.name not in PADDED:
+    if structure.name not in BY_ENTRY:
         raise MethodError(
-            f"parameters that come or grow between tasks need structure='diagonal'; this EWC keeps {structure.name!r}, whose "
-            "entries are not of one parameter alone. ewc.release(...) lets go of those that change."
+            f"parameters that grow between tasks need structure={' or '.join(map(repr, BY_ENTRY))}; this EWC keeps "
+            f"{structure.name!r}. ewc.release(...) lets go of them."
         )
-    padded = PADDED[structure.name](structure, shapes)
-    return FisherInformation.of(padded, information._provenance)
+    return FisherInformation.of(_padded(structure, shapes), information._provenance)
 
 
 def structure_of(information: FisherInformation) -> Structure:
@@ -117,16 +136,19 @@ def structure_of(information: FisherInformation) -> Structure:
     return information._structure
 
 
-def _padded_diagonal(structure: Structure, shapes: Shapes) -> Structure:
-    held = structure.parameters.as_mapping(structure.diagonal())
-    like = next(iter(held.values()))
-    leaves = {name: like.new_zeros(shape) for name, shape in shapes.items()}
-    leaves |= {name: inside(held[name], leaves[name]) for name in held}
-    return Diagonal([leaf.reshape(-1) for leaf in leaves.values()], Parameters.of(shapes))
+#: Structures that hold, under each parameter's name, a row for each of its entries.
+BY_ENTRY = ("diagonal", "low-rank")
 
 
-#: How each structure makes room. A structure without a row here refuses.
-PADDED: dict[str, Callable[[Structure, Shapes], Structure]] = {"diagonal": _padded_diagonal}
+def _padded(structure: Structure, shapes: Shapes) -> Structure:
+    arrays: dict[str, Tensor] = {}
+    old = dict(zip(structure.parameters.names, structure.parameters.shapes, strict=True))
+    row = next(iter(structure.arrays.values()))[:1]
+    for name, shape in shapes.items():
+        zeros = row.new_zeros(*shape, *row.shape[1:])
+        held = structure.arrays[name].reshape(*old[name], *row.shape[1:]) if name in old else zeros
+        arrays[name] = inside(held, zeros).reshape(-1, *row.shape[1:])
+    return structure.from_arrays(arrays, Parameters.of(shapes))
 
 
 def inside(value: Tensor, whole: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class Pulls:
                 gradient[name] = gradient[name] + value if name in gradient else value
         if self._damped is None:
             device = own[self._pulls[0].names[0]].device
-            self._damped = _informed(structure_of(summed(self._memories))).map(lambda array: array.to(device))
+            self._damped = _informed(structure_of(summed([memory.to(device) for memory in self._memories])))
         names = self._damped.parameters.names
         free = [name for name in names if own[name].requires_grad]
         total = self._damped if len(free) == len(names) else self._damped.select(free)

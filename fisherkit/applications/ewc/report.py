@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from ...information import FisherInformation
 from ...structures.diagonal import Diagonal
+from ...structures.operator import Operator
 from .memory import structure_of
 
 VANISHED = 1e-6  # a trace per observation below this holds nothing at any usual strength
@@ -66,4 +71,24 @@ def _largest_eigenvalue(information: FisherInformation) -> float:
     structure = structure_of(information)
     if isinstance(structure, Diagonal):
         return max(float(leaf.max()) for leaf in structure.leaves if len(leaf))
+    if isinstance(structure, Operator):
+        return _by_products(information)
     return float(information.eigenvalues()[-1])
+
+
+def _by_products(information: FisherInformation) -> float:
+    """Of a lazy sum: Lanczos, from a fixed start."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    p = information.parameters.size
+    like = next(iter(structure_of(information).arrays.values()))
+
+    def times(v: np.ndarray) -> np.ndarray:
+        product: Tensor = information @ torch.as_tensor(v.reshape(-1)).to(like)
+        return np.asarray(product.cpu())
+
+    if p <= 3:
+        return float(information.eigenvalues()[-1])
+    start = np.random.default_rng(0).standard_normal(p)
+    found = eigsh(LinearOperator((p, p), matvec=times, dtype=np.float64), k=1, which="LA", v0=start, return_eigenvectors=False)
+    return float(found[0])

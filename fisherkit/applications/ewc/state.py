@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from ...parameters import Parameters
 from ...provenance import KINDS, Provenance
 from ...structures.base import Structure
 from ...structures.promotion import STRUCTURES
-from .memory import Memory, contiguous, device_of, joined, remember, shapes_of, structure_of, summed
+from .memory import Memory, contiguous, device_of, remember, shapes_of, structure_of, summed, together
 from .task import Task
 
 META = "meta"  # JSON, as bytes
@@ -45,13 +44,13 @@ class State:
         return summed(self.memories) if self.memories else None
 
     def after(self, found: FisherInformation, task: Task, own: Mapping[str, Tensor], decay: float) -> State:
-        """With one task more: a memory of its own, or one for all of them at the weights of now."""
+        """With one task more: a memory of its own, or all of them moved to the weights of now, in one where they add."""
         if self.mode == "separate":
-            memories = (*self.memories, remember(found, own))
+            memories = (*self.memories, *remember([found], own))
         else:
             keep, add = self._weights(task) if self.mode == "sum" else (decay, 1.0)
-            earlier = [memory.to(device_of(found)).information * keep for memory in self.memories]
-            memories = (remember(reduce(joined, [*earlier, found * add]), own),)
+            earlier = [memory.to(device_of(found)).information * keep for memory in self.memories if keep]
+            memories = remember(together([*earlier, found * add]), own)
         return replace(self, tasks=(*self.tasks, task), memories=memories)
 
     def _weights(self, task: Task) -> tuple[float, float]:
@@ -108,7 +107,7 @@ def decode(tensors: Mapping[str, Tensor]) -> State:
         tasks = tuple(Task(**{**task, "method": methods.from_dict(task["method"])}) for task in meta["tasks"])
         plans = [_plan(told, k) for k, told in enumerate(meta["memories"])]
         state = State(str(meta["mode"]), str(meta["structure"]), tasks)
-        if len(plans) > (len(tasks) if state.mode == "separate" else min(1, len(tasks))):
+        if len(plans) > len(tasks):
             raise ValueError(f"{len(plans)} memories of {len(tasks)} tasks")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"the state is damaged: its {META!r} cannot be read ({type(error).__name__}: {error}).") from error
