@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -122,24 +123,28 @@ class Outcome:
         return float((np.nanmax(rows, axis=0) - rows[-1])[:-1].mean())
 
 
+def train(module: nn.Module, task: Task, penalty: Callable[[], Tensor | float], epochs: int, seed: int) -> None:
+    """A new Adam for each task."""
+    generator, optimizer = torch.Generator().manual_seed(seed), torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+    X, y = task.parts[0]
+    module.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(X), generator=generator).split(BATCH):
+            optimizer.zero_grad()
+            (nn.functional.cross_entropy(module(X[rows]), y[rows]) + penalty()).backward()
+            optimizer.step()
+    module.eval()
+
+
 def learn(module: nn.Module, guard: Guard, tasks: list[Task], *, epochs: int, seed: int) -> Outcome:
-    """One task after the other with a new Adam each; nothing of an earlier task is seen again."""
-    generator = torch.Generator().manual_seed(seed)
+    """The tasks after the first, which the module has learnt already; nothing of an earlier task is seen again."""
     accuracy, trace = np.full((3, len(tasks), len(tasks)), np.nan), 0.0
-    for number, task in enumerate(tasks):
-        module.enter(number)
-        optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
-        X, y = task.parts[0]
-        module.train()
-        for _ in range(epochs):
-            for rows in torch.randperm(len(X), generator=generator).split(BATCH):
-                optimizer.zero_grad()
-                (nn.functional.cross_entropy(module(X[rows]), y[rows]) + guard.penalty()).backward()
-                optimizer.step()
-        module.eval()
-        guard.consolidate(X, y)
-        module.eval()  # Avalanche's pass leaves train mode behind
+    judge(module, tasks[:1], accuracy[:, 0])
+    for number in range(1, len(tasks)):
+        guard.consolidate(*tasks[number - 1].parts[0])
         trace = trace or guard.trace()
+        module.enter(number)
+        train(module, tasks[number], guard.penalty, epochs, seed)
         judge(module, tasks[: number + 1], accuracy[:, number])
     return Outcome(accuracy, trace)
 

@@ -86,6 +86,7 @@ class Avalanche:
     def consolidate(self, X: Tensor, y: Tensor) -> None:
         self.strategy.experience = SimpleNamespace(dataset=TensorDataset(X, y, torch.zeros_like(y)))
         self.plugin.after_training_exp(self.strategy)
+        self.strategy.model.eval()  # train mode is left behind, even where eval mode was found
         self.strategy.clock.train_exp_counter += 1
 
     def trace(self) -> float:
