@@ -26,6 +26,8 @@ from .arrays import (
 from .errors import DataError, EntriesError, IndefiniteInformationError, LayoutError
 from .parameters import Parameters
 from .provenance import KINDS, Provenance
+from .report import Report
+from .report import report as make_report
 from .structures.base import Structure
 from .structures.dense import Dense
 from .structures.diagonal import Diagonal
@@ -274,6 +276,26 @@ class FisherInformation:
     def standard_errors(self) -> Any:
         """Standard errors of the parameters from the n observations: the root of the inverse's diagonal."""
         return self.parameters.natural([square_root(leaf) for leaf in self._structure.variances()])
+
+    def report(self) -> Report:
+        """The diagonal by layer, as a table: entries, trace, share of the whole, largest entry, and how many are zero.
+
+        A layer is what the names of its parameters share up to the last dot; a name without a dot is one by itself. Numbers only.
+
+        Examples
+        --------
+        >>> F = fk.FisherInformation({"0.weight": [[0.0, 0.5]], "0.bias": [1.0], "1.weight": [[4.5]]})
+        >>> F.report()
+        expected information, n=1, 4 parameters
+          name  entries  trace  share  largest  zeros
+          0           3    1.5   0.25        1      1
+          1           1    4.5   0.75      4.5      0
+          all         4      6      1      4.5      1
+        >>> F.report().layers[1].share
+        0.75
+        """
+        title = f"{self.kind} information, n={self.n}, {self.parameters.size} parameters"
+        return make_report(title, self.parameters, self._structure.diagonal())
 
     @property
     def trace(self) -> Any:

@@ -121,7 +121,8 @@ def _track(value: Any) -> Any:
     modules = [f"{cls.__module__}." for cls in classes]
     if any(module.startswith("torch.nn.modules.") for module in modules):
         raise MethodError(
-            "a network needs a likelihood: fk.networks.Model(module, likelihood='categorical'), or 'gaussian' or 'bernoulli'."
+            "a network needs a likelihood: fk.networks.Model(module, likelihood='categorical'), or 'gaussian', 'bernoulli', "
+            "'poisson'."
         )
     for root, track in TRACKS.items():
         if any(module.startswith(f"{root}.") for module in modules):

@@ -53,9 +53,9 @@ def expected_information(
         (old or new infrastructure), or a ``torch.distributions`` object.
     theta : mapping from name to number, or array (p,), optional
         The point. Symbolic models answer in symbols, networks at their present weights, without it.
-    inputs : tensor, tuple of tensors, or DataLoader; mapping from name to array (n,), or data frame
-        The inputs of a network, or the covariates of a symbolic model, over which the information is averaged. Labels are not
-        used.
+    inputs : tensor, tuple or mapping of tensors, or DataLoader; mapping from name to array (n,), or data frame
+        The inputs of a network (a mapping by its arguments' names), or the covariates of a symbolic model, over which the
+        information is averaged. Labels are not used.
     method : Exact, Quadrature or MonteCarlo, optional
         How the expectation is taken. By default the best that the model has: a closed form, else quadrature, else
         it must be given.
@@ -110,7 +110,7 @@ def empirical_information(model: Any, theta: Theta = None, *, data: Any = None, 
     ----------
     model, theta, structure
         As for `expected_information`.
-    data : array of n observations; for a network a pair (inputs, labels) or a DataLoader of pairs
+    data : array of n observations; for a network a pair (inputs, labels), a mapping with ``labels``, or a DataLoader of either
         The sum is over all of them: ``F.n`` is n.
 
     Returns

@@ -4,6 +4,7 @@ from ..optional import require
 
 require("torch", extra="torch", what="fisherkit.applications")
 
-from .ewc import EWC  # noqa: E402 only once torch is there
+from . import merging, sensitivity  # noqa: E402 only once torch is there
+from .ewc import EWC, VanishedInformationWarning  # noqa: E402 only once torch is there
 
-__all__ = ["EWC"]
+__all__ = ["EWC", "VanishedInformationWarning", "merging", "sensitivity"]

@@ -48,8 +48,9 @@ def of_inputs(inputs: Any, device: torch.device, *, mask: Mask = None, size: int
     A tensor, a tuple of tensors for a network of several arguments, or a mapping of tensors by argument is cut; a loader
     yields inputs, mappings, or pairs (inputs, labels). Labels come along for a mask that asks for them, and are not used.
     """
-    if is_whole(inputs):
-        yield from (part.to(device) for part in _item(inputs, mask).cut(size))
+    pair = _is_pair(inputs) and isinstance(inputs[0], Mapping)
+    if pair or is_whole(inputs):
+        yield from (part.to(device) for part in _item(inputs[0] if pair else inputs, mask, raw=inputs).cut(size))
         return
     for item in _loader(inputs, "inputs"):
         if isinstance(item, (tuple, list)) and len(item) not in (1, 2):
@@ -78,13 +79,39 @@ def cut_first(source: Iterator[Item], pieces: int) -> Iterator[Item]:
     yield from source
 
 
+def peek(source: Iterator[Item], size: int) -> tuple[list[Item], Inputs]:
+    """The first batches that hold that many examples, taken from the source, and those examples in one batch.
+
+    Single examples would hide that a network couples them; one that stands alone is repeated.
+    """
+    first: list[Item] = []
+    for item in source:
+        first.append(item)
+        if sum(map(len, first)) >= size:
+            break
+    some = [item for item in first if len(item)]
+    if not some:
+        return first, ()
+    alike = all(item.keys == some[0].keys and _shapes(item) == _shapes(some[0]) for item in some)
+    columns = zip(*(item.inputs for item in (some if alike else [max(some, key=len)])), strict=True)
+    few = [torch.cat(column)[:size] for column in columns]
+    return first, tuple(x.repeat(-(-size // len(x)), *[1] * (x.ndim - 1))[:size] for x in few)
+
+
+def _shapes(item: Item) -> list[tuple[int, ...]]:
+    return [tuple(x.shape[1:]) for x in item.inputs]
+
+
 def count(value: Any, size: int) -> int | None:
     """How many batches there will be, where that is known."""
     if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], Mapping):  # (inputs by name, labels)
         value = value[0]
     if is_whole(value):
         return -(-examples(value) // size)
-    return len(value) if isinstance(value, Sized) else None
+    try:
+        return len(value) if isinstance(value, Sized) else None
+    except TypeError:  # a loader of a stream has a length that it does not know
+        return None
 
 
 def examples(value: Any) -> int:

@@ -52,7 +52,7 @@ class Counting:
         none = likelihood.ignored(labels)
         if none is not None:
             weights = ~none if weights is None else weights & ~none
-        return likelihood.check_labels(output, labels), weights
+        return likelihood.check_labels(output, _filled(labels, weights)), weights
 
     def weights(self, likelihood: Likelihood, output: Tensor, item: Item) -> Tensor | None:
         """(b, \\*places) True where a label counts; None where all do."""
@@ -112,3 +112,12 @@ class Counting:
                 "the labels repeat input_ids, so each place would be asked for the token that it was given. A causal language "
                 "model predicts the next one: Model(..., shift=1). If it is meant, say shift=0."
             )
+
+
+def _filled(labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Labels that do not count may be anything, such as nan or -100: the first that counts in their place."""
+    if weights is None or labels.shape[: weights.ndim] != weights.shape:
+        return labels
+    counted = labels[weights]
+    fill = counted[0] if len(counted) else torch.zeros_like(labels[0])
+    return torch.where(weights.reshape(*weights.shape, *[1] * (labels.ndim - weights.ndim)), labels, fill)

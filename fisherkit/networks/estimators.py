@@ -90,7 +90,7 @@ class BatchScores:
         for name, g in zip(values, gradients, strict=True):
             g = g.to_dense()
             g = g.float() if g.dtype in (torch.float16, torch.bfloat16) else g
-            if not bool(torch.isfinite(g).all()):
+            if not (bool(torch.isfinite(g.sum())) or bool(torch.isfinite(g).all())):  # a sum may overflow where no part does
                 raise DataError(
                     f"the sum of the scores of examples {self.start} to {self.start + len(self) - 1} is not finite in {name}: "
                     "the network is not differentiable there, or its weights have diverged."
@@ -114,6 +114,10 @@ class Plan:
         """Small enough that every stratum gets a batch, where the number of inputs is known."""
         known = count(inputs, 1) if not hasattr(inputs, "__next__") else None
         return BATCH if known is None else max(1, min(BATCH, -(-known // self.strata)))
+
+    @property
+    def all_cells(self) -> list[Cell]:
+        return sorted({cell for index in range(self.strata) for cell, _ in self.cells(index)})
 
     def cells(self, index: int) -> Iterator[tuple[Cell, slice]]:
         """With one draw per input, the strata of inputs are the groups of a single stratum."""

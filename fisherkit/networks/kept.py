@@ -1,4 +1,4 @@
-"""What is kept of the outer products: one row in `KEPT` per structure. Sums end in float64 whatever the network's dtype."""
+"""What is kept of the outer products: one class per structure. Sums end in float64 whatever the network's dtype."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..arrays import check_budget
-from ..errors import DataError, MethodError
+from ..errors import DataError
 from ..parameters import Parameters
 from ..structures.base import Structure
 from ..structures.dense import Dense
@@ -99,7 +99,11 @@ class KeptDiagonal(Kept):
 
     def arrays(self) -> list[Tensor]:
         self._flush()
-        return [self._total[name] for name in self.parameters.names]
+        sizes = zip(self.parameters.names, self.parameters.sizes, strict=True)
+        return [self._total[name] if name in self._total else self._zeros(size) for name, size in sizes]
+
+    def _zeros(self, size: int) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64, device=self.device)
 
     @classmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
@@ -214,15 +218,3 @@ class KeptLowRank(Kept):
     @classmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
         return LowRankStructure(parameters.split(arrays[0].T), parameters)
-
-
-KEPT: dict[str, type[Kept]] = {cls.name: cls for cls in (KeptDiagonal, KeptDense, KeptLowRank)}
-
-
-def kept_as(structure: Any) -> type[Kept]:
-    """The row of that structure."""
-    if isinstance(structure, LowRank):
-        return type("KeptLowRank", (KeptLowRank,), {"rank": structure.rank})
-    if structure not in KEPT:
-        raise MethodError(f"a network keeps structure={' or '.join(map(repr, KEPT))}; got {structure!r}.")
-    return KEPT[structure]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,11 @@ from ..structures.operator import Operator
 from ..uncertainty import LeaveOneOut
 from . import batches, estimators
 from .batches import Item, Mask
+from .choice import kept_as
 from .counting import Counting
+from .distributed import Alone, Dealt
 from .estimators import BatchScores, Plan
-from .kept import Kept, KeptDense, kept_as
+from .kept import Kept, KeptDense
 from .layers import trusted
 from .likelihood import Likelihood
 from .likelihoods import as_likelihood
@@ -68,17 +72,20 @@ class Model(model.Model):
         How many places before its label an output tells of it: 1 for causal language models, whose labels repeat their inputs.
     progress : bool, optional
         A bar over the batches, on stderr. By default on a terminal, when the work lasts.
+    process_group : torch.distributed.ProcessGroup, optional
+        Processes that share the work, ``torch.distributed.group.WORLD`` for all. Each is given the same inputs and calls the same
+        verb; batches are dealt among them, and all get the same result, bit for bit that of a group of one.
 
     Notes
     -----
-    Per-example scores, whatever the batch size: by the outer-product formula in linear layers, by ``torch.func`` for
-    the other parameters, and one by one where that fails. Sums are kept in float64.
+    Per-example scores, whatever the batch size: by a formula for each operation of linear layers, convolutions, embeddings,
+    norms, biases and scales, added over all uses of a parameter; by ``torch.func`` for the other parameters, and one by one
+    where that fails. Sums are kept in float64.
 
-    The expected information draws labels from the model and averages over the inputs given. Exact expectations are one backward
-    pass per class or output and place. Monte Carlo draws depend
-    on the seed and on the order of the examples, not on the batch size, except for the estimator ``"batches"`` and for
-    likelihoods that are callables. With two draws or more its mcse is the error of
-    the draws alone; with one draw it also holds the variation between inputs, and is too large rather than too small.
+    The expected information draws labels from the model and averages over the inputs given. An exact expectation costs a backward
+    pass per class or output, and per place. Monte Carlo draws depend on the seed and on the order of the examples, not on the
+    batch size, except for the estimator ``"batches"`` and where a callable's labels are drawn. With two draws or more its mcse is
+    the error of the draws alone; with one it also holds the variation between inputs, and is too large rather than too small.
 
     Examples
     --------
@@ -98,7 +105,7 @@ class Model(model.Model):
     """
 
     takes_inputs = True
-    structures = ("dense", "diagonal", "low-rank", "operator")
+    structures = ("dense", "diagonal", "kfac", "low-rank", "operator")
 
     def __init__(
         self,
@@ -110,6 +117,7 @@ class Model(model.Model):
         mask: Mask = None,
         shift: int | None = None,
         progress: bool | None = None,
+        process_group: Any = None,
     ) -> None:
         if not isinstance(module, nn.Module):
             raise LayoutError(f"fk.networks.Model needs a torch.nn.Module; got {type(module).__name__}.")
@@ -117,7 +125,7 @@ class Model(model.Model):
         self.likelihood = as_likelihood(likelihood)
         self.counting = Counting(per, mask, shift)
         self._params = params if params is None or isinstance(params, str) or callable(params) else tuple(params)
-        self._progress = progress
+        self._progress, self._group = progress, process_group
         if self._params is not None:
             selected(self.module, self._params)  # a name that fits nothing is told at once
 
@@ -135,6 +143,7 @@ class Model(model.Model):
     @undisturbed
     def score(self, theta: Theta = None, *, data: Any = None) -> dict[str, Tensor]:
         """One row per observation: per example, or per label that counts."""
+        self._alone("the score of each observation")
         parts: dict[str, list[Tensor]] = {}
         seen = 0
         for batch, labels, weights in self._labelled(theta, data):
@@ -144,6 +153,7 @@ class Model(model.Model):
             )
             for name, value in self._scores(batch, labels, weights).items():
                 parts.setdefault(name, []).append(value)
+        _some(seen)
         return {name: torch.cat(chunks) for name, chunks in parts.items()}
 
     @undisturbed
@@ -158,19 +168,21 @@ class Model(model.Model):
             mean, errors = self._monte_carlo(theta, inputs, method, kind)
             method = method if errors else replace(method, groups=0)
             return FisherInformation.of(mean, Provenance(kind="expected", method=method), errors)
-        kept, count = self._kept(kind), 0
-        for batch, item in self._batches(theta, self._of_inputs(inputs)):
-            output = batch.output
-            weights = self.counting.weights(self.likelihood, output, item)
-            columns = self.likelihood.root(output, weights).columns
-            if method is None and len(columns) > PASSES:
-                raise MethodError(
-                    f"the exact expectation takes {len(columns)} backward passes per batch, one for each column of a root of "
-                    "the output's information: fk.MonteCarlo(1, estimator='hutchinson') takes one; method=fk.Exact() insists."
-                )
-            kept.add(batch, columns)
-            count += self.counting.number(self.likelihood, output, weights)
-        return FisherInformation.of(kept.mean(_some(count)), Provenance(kind="expected", method=Exact()))
+        with self._shared(kind) as share:
+            kept, count = share.sum(lambda: self._kept(kind)), 0
+            for batch, item in self._batches(theta, self._of_inputs(inputs), share):
+                output = batch.output
+                weights = self.counting.weights(self.likelihood, output, item)
+                columns = self.likelihood.root(output, weights).columns
+                if method is None and len(columns) > PASSES:
+                    raise MethodError(
+                        f"the exact expectation takes {len(columns)} backward passes per batch, one for each column of a root of "
+                        "the output's information: fk.MonteCarlo(1, estimator='hutchinson') takes one; method=fk.Exact() insists."
+                    )
+                kept.add(batch, columns)
+                count += self.counting.number(self.likelihood, output, weights)
+            mean = kept.mean(_some(share.total(count)))
+        return FisherInformation.of(mean, Provenance(kind="expected", method=Exact()))
 
     @undisturbed
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
@@ -182,15 +194,18 @@ class Model(model.Model):
             product, count = self._product(theta, found, mean=False)
             return FisherInformation.of(product, Provenance(kind="empirical", n=count))
         kind = kept_as(structure)
-        kept, count = self._kept(kind), 0
-        for batch, labels, weights in self._labelled(theta, data):
-            kept.add(batch, self.counting.scores(self.likelihood, batch.output, labels, weights))
-            count += self.counting.number(self.likelihood, batch.output, weights)
-        return FisherInformation.of(kept.mean(1), Provenance(kind="empirical", n=_some(count)))
+        with self._shared(kind) as share:
+            kept, count = share.sum(lambda: self._kept(kind)), 0
+            for batch, labels, weights in self._labelled(theta, data, share):
+                kept.add(batch, self.counting.scores(self.likelihood, batch.output, labels, weights))
+                count += self.counting.number(self.likelihood, batch.output, weights)
+            n = _some(share.total(count))
+        return FisherInformation.of(kept.mean(1), Provenance(kind="empirical", n=n))
 
     @undisturbed
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         """The Hessian, (p, p) at once: for networks of a few thousand parameters."""
+        self._alone("the Hessian")
         if structure not in ("dense", "diagonal"):
             raise MethodError(f"the Hessian of a network is kept with structure='dense' or 'diagonal'; got {structure!r}.")
         kind, p = kept_as(structure), self.parameters.size
@@ -228,6 +243,7 @@ class Model(model.Model):
             yield batch, drawn, weights
 
     def _product(self, theta: Theta, found: Iterator[Term], *, mean: bool) -> tuple[Operator, int]:
+        self._alone("structure='operator'")
         network = Network(self.module, self._values(theta), own=True)
         data: list[Datum] = []
         count = 0
@@ -255,47 +271,61 @@ class Model(model.Model):
         source = batches.of_inputs(inputs, self.device, mask=self.counting.mask)
         return iter(shown(source, total=batches.count(inputs, batches.BATCH), progress=self._progress))
 
-    def _batches(self, theta: Theta, source: Iterator[Item], *, summed: bool = False) -> Iterator[tuple[Any, Item]]:
+    def _alone(self, what: str) -> None:
+        """Refuse what a group of processes cannot share."""
+        if self._group is not None:
+            raise MethodError(f"{what} is not shared by the processes of a group: use a model without process_group=.")
+
+    @contextmanager
+    def _shared(self, kind: type[Kept]) -> Iterator[Alone]:
+        """This process's share of the batches, all of them unless there is a group."""
+        if not kind.additive:
+            self._alone(f"structure={kind.name!r}")
+        share = Alone() if self._group is None else Dealt(self._group)
+        with share.together(list(self.tensors.values())):
+            yield share
+
+    def _batches(
+        self, theta: Theta, source: Iterator[Item], share: Alone | None = None, *, summed: bool = False
+    ) -> Iterator[tuple[Any, Item]]:
         """Each batch through a private view of the network, which the first few examples have tried.
 
         A `Batch`, or where only sums of scores are wanted a `BatchScores`.
         """
         check_state(self.module)
         network = Network(self.module, self._values(theta))
-        layers: list[Any] | None = None
-        seen = 0
-        for item in source:
-            if not len(item):
-                continue
-            if layers is None:
-                network.keys, layers = item.keys, self._tried(network, item.inputs, summed=summed)
+        first, few = batches.peek(source, TRIAL)
+        if few:
+            network.keys = next(item.keys for item in first if len(item))
+            layers = self._tried(network, few, summed=summed)
+        share = share or Alone()
+        for item in share.deal(chain(first, source)):
             if item.keys != network.keys:
                 raise LayoutError(f"every batch must have the same entries; the first had {network.keys}, another {item.keys}.")
-            batch = BatchScores(network, item, seen) if summed else Batch(network, layers, item.inputs, seen)
-            check_finite(network, item.inputs, batch.output, seen)
-            seen += len(item)
+            batch = BatchScores(network, item, share.start) if summed else Batch(network, layers, item.inputs, share.start)
+            check_finite(network, item.inputs, batch.output, share.start)
             yield batch, item
             batch.release()
-        if not seen:
-            raise DataError("no examples: an information is a sum over at least one.")
 
-    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> list[Any]:
+    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> Any:
         """A few examples through the network, and the layers that may take the quick way."""
-        few = tuple(x[:TRIAL] if len(x) >= TRIAL else x.repeat(TRIAL, *[1] * (x.ndim - 1))[:TRIAL] for x in inputs)
         with torch.no_grad():
-            output = check_passes(network, few)
-            check_finite(network, few, output, 0)
-            self.likelihood.check_output(output)
-        return [] if summed else trusted(network, few)
+            self.likelihood.check_output(check_passes(network, inputs))
+        return [] if summed else trusted(network, inputs)
 
-    def _labelled(self, theta: Theta, data: Any) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
+    def _labelled(self, theta: Theta, data: Any, share: Alone | None = None) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
         """Each batch with its labels and the weights of their places."""
         if data is None:
             raise DataError("labels are needed: give data=(inputs, labels), or a loader of such pairs.")
         source = batches.of_pairs(data, self.device, mask=self.counting.mask)
         bar = shown(source, total=batches.count(data, batches.BATCH), progress=self._progress)
-        for batch, item in self._batches(theta, iter(bar)):
-            labels, weights = self.counting.labels(self.likelihood, batch.output, item)
+        for batch, item in self._batches(theta, iter(bar), share):
+            try:
+                labels, weights = self.counting.labels(self.likelihood, batch.output, item)
+            except DataError as error:
+                if not batch.start:
+                    raise
+                raise DataError(f"{error} The batch starts at example {batch.start}.") from error
             yield batch, labels, weights
 
     def _scores(self, batch: Batch, labels: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
@@ -327,36 +357,42 @@ class Model(model.Model):
         self, theta: Theta, inputs: Any, method: MonteCarlo, kind: type[Kept]
     ) -> tuple[Structure, LeaveOneOut | None]:
         """Sums per cell: strata of inputs, and within them groups of draws (or of inputs, where there is one draw)."""
-        summed = method.estimator == "batches"
-        if summed and kind.name not in SUMMED:
+        if method.estimator == "batches" and kind.name not in SUMMED:
             raise MethodError(
                 f"MonteCarlo(estimator='batches') keeps structure={' or '.join(map(repr, SUMMED))}; got {kind.name!r}."
             )
-        rng = np.random.default_rng(seed_sequence(method.rng))
         plan = Plan(method if kind.additive else replace(method, groups=0), kind.entries(self.parameters))
-        sums: dict[estimators.Cell, Kept] = {}
-        counts: dict[estimators.Cell, int] = {}
-        size = plan.batch_size(inputs)
-        whole = batches.of_inputs(inputs, self.device, mask=self.counting.mask, size=size)
-        bar = shown(whole, total=batches.count(inputs, size), progress=self._progress)
-        pieces = batches.cut_first(iter(bar), plan.strata)
-        for index, (batch, item) in enumerate(self._batches(theta, pieces, summed=summed)):
-            output = batch.output
-            weights = self.counting.weights(self.likelihood, output, item)
-            if not (number := self.counting.number(self.likelihood, output, weights)):
-                continue
-            vectors = estimators.vectors(self.likelihood, output, weights, method, rng)
-            for cell, draws in plan.cells(index):
-                if cell not in sums:
-                    sums[cell] = self._kept(kind, plan.numbers)
-                sums[cell].add(batch, vectors[draws])
-                counts[cell] = counts.get(cell, 0) + number * len(vectors[draws])
-        _some(sum(counts.values()))
+        with self._shared(kind) as share:
+            sums, counts = self._drawn_sums(theta, inputs, method, plan, kind, share)
         if not plan.keep:
             ((cell, kept),) = sums.items()
             return kept.mean(counts[cell]), None
         arrays = {cell: kept.arrays() for cell, kept in sums.items()}
         return estimators.averaged(arrays, counts, lambda found: kind.structure(found, self.parameters))
+
+    def _drawn_sums(
+        self, theta: Theta, inputs: Any, method: MonteCarlo, plan: Plan, kind: type[Kept], share: Alone
+    ) -> tuple[dict[estimators.Cell, Kept], dict[estimators.Cell, int]]:
+        kind.check(self.parameters, plan.numbers)
+        seed, rng = seed_sequence(method.rng), None
+        sums = {cell: share.sum(lambda: kind(self.parameters, self.device)) for cell in plan.all_cells}
+        counts = dict.fromkeys(sums, 0)
+        size = plan.batch_size(inputs)
+        whole = batches.of_inputs(inputs, self.device, mask=self.counting.mask, size=size)
+        bar = shown(whole, total=batches.count(inputs, size), progress=self._progress)
+        pieces = batches.cut_first(iter(bar), plan.strata)
+        for batch, item in self._batches(theta, pieces, share, summed=method.estimator == "batches"):
+            output, rng = batch.output, share.rng(seed, rng)
+            weights = self.counting.weights(self.likelihood, output, item)
+            if not (number := self.counting.number(self.likelihood, output, weights)):
+                continue
+            vectors = estimators.vectors(self.likelihood, output, weights, method, rng)
+            for cell, draws in plan.cells(share.index):
+                sums[cell].add(batch, vectors[draws])
+                counts[cell] += number * len(vectors[draws])
+        counts = {cell: share.total(count) for cell, count in counts.items()}
+        _some(sum(counts.values()))
+        return {cell: kept for cell, kept in sums.items() if counts[cell]}, {cell: n for cell, n in counts.items() if n}
 
 
 def _some(count: int) -> int:

@@ -1,77 +1,99 @@
 r"""The full matrix of a network of linear layers, at a cost that does not grow with the number of labels.
 
-The gradient of an example at layer l is :math:`g_l x_l^\top`. Summed over K output-space vectors, the block of layers l and m is
+The gradient of an example at a parameter is an outer product, :math:`g x^\top` (for a bias, x is 1). Summed over K output-space
+vectors, the block of two parameters is
 
-.. math:: \sum_n \Big(\sum_k g_{l,k} g_{m,k}^\top\Big)_n \otimes (x_l x_m^\top)_n,
+.. math:: \sum_n \Big(\sum_k g_k h_k^\top\Big)_n \otimes (x y^\top)_n,
 
-one matrix product over the examples: 2 N P_l P_m operations, where the outer products of all scores would take K times as many.
+one matrix product over the examples: 2 N P P' operations, where the outer products of all scores would take K times as many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .layers import Linear
+from .layers import Forward, Terms
+from .layers.elementwise import Sum
+from .layers.matrix import Matrix
+from .layers.use import single
 
-ENTRIES = 2**22  # of the outer products of inputs held at a time: stays near the cache
+ENTRIES = 2**21  # of the outer products of inputs held at a time: stays near the cache
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A parameter whose examples' gradients are sums of g x' over T positions.
+
+    Attributes
+    ----------
+    x : Tensor (b, T, I)
+        Ones for a bias.
+    outputs_first : bool
+        Whether the parameter holds (O, I), or (I, O).
+    """
+
+    name: str
+    x: Tensor
+    outputs_first: bool = True
+
+    def g(self, terms: Terms) -> Tensor:
+        """(b, T, O)"""
+        return single(terms[self.name][0]).flatten(2) if terms[self.name][0].ndim > 2 else single(terms[self.name][0])[..., None]
+
+
+def factors(forward: Forward) -> dict[str, Factor]:
+    """Of the parameters with one use, in a product with rows or added to them; the others are left out."""
+    found = {}
+    for name, own in forward.uses.items():
+        use = own[0] if len(own) == 1 else None
+        if isinstance(use, Matrix):
+            found[name] = Factor(name, single(use.x), use.edge.transposed)
+        elif isinstance(use, Sum) and use.is_plain:
+            found[name] = Factor(name, forward.output.new_ones(forward.batch, int(use.positions(forward.batch)), 1))
+    return found
 
 
 class Blocks:
-    """Sums of blocks in the network's own dtype, inside their matrix products, until they are moved to float64."""
+    """Sums of blocks as their matrix products give them, in float64, until they are moved to their places.
+
+    In single precision the sum would be right to its rounding, and no longer positive semidefinite.
+    """
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[str, ...], tuple[Linear, Linear, Tensor]] = {}
+        self._sums: dict[tuple[str, str], tuple[Factor, Factor, Tensor]] = {}
 
-    def add(self, layers: Sequence[Linear], x: Sequence[Tensor], g: Sequence[Tensor]) -> None:
-        """Inputs (b, I) of each layer, and gradients (K, b, O) at its output."""
-        widened = [_with_one(layer, inputs) for layer, inputs in zip(layers, x, strict=True)]
-        for i, a in enumerate(layers):
-            for j, b in enumerate(layers[: i + 1]):
-                outputs = torch.einsum("kno,knq->noq", g[i], g[j]).flatten(1)
-                self._add(a, b, widened[i], widened[j], outputs)
+    def add(self, parts: list[tuple[Factor, Tensor]]) -> None:
+        """Factors of one position each, and their gradients (K, b, O)."""
+        parts = [(factor, g.double()) for factor, g in parts]
+        for i, (a, g) in enumerate(parts):
+            for b, h in parts[: i + 1]:
+                self._add(a, b, torch.einsum("kno,knq->noq", g, h))
 
-    def _add(self, a: Linear, b: Linear, x: Tensor, y: Tensor, outputs: Tensor) -> None:
-        key, entries = (*a.names, "", *b.names), x.shape[1] * y.shape[1]
-        if key not in self._sums:
-            self._sums[key] = a, b, outputs.new_zeros(outputs.shape[1], entries)
-        total = self._sums[key][2]
+    def _add(self, a: Factor, b: Factor, outputs: Tensor) -> None:
+        x, y = a.x[:, 0].double(), b.x[:, 0].double()
+        entries = x.shape[1] * y.shape[1]
+        if (a.name, b.name) not in self._sums:
+            self._sums[a.name, b.name] = a, b, outputs.new_zeros(*outputs.shape[1:], x.shape[1], y.shape[1])
+        total = self._sums[a.name, b.name][2].view(-1, entries)
         step = max(1, ENTRIES // max(1, entries))
         for n in range(0, len(x), step):
             inputs = (x[n : n + step, :, None] * y[n : n + step, None, :]).flatten(1)
-            total.addmm_(outputs[n : n + step].T, inputs)
+            total.addmm_(outputs[n : n + step].flatten(1).T, inputs)
 
-    def move_to(self, matrix: Tensor, starts: dict[str, int]) -> None:
+    def move_to(self, matrix: Tensor, starts: Mapping[str, int]) -> None:
         """Add the blocks to the (p, p) float64 matrix; ``starts`` tells where each parameter's entries start."""
         for a, b, total in self._sums.values():
-            block = total.reshape(a.layer.out_features, b.layer.out_features, _width(a), _width(b)).permute(0, 2, 1, 3)
-            for rows, at, many in _parts(a, starts):
-                for columns, there, others in _parts(b, starts):
-                    part = block[:, rows][..., columns].reshape(many, others)
-                    matrix[at : at + many, there : there + others] += part
-                    if a is not b:
-                        matrix[there : there + others, at : at + many] += part.T
+            rows = (0, 2) if a.outputs_first else (2, 0)
+            columns = (1, 3) if b.outputs_first else (3, 1)
+            many, others = math.prod(total.shape[axis] for axis in rows), math.prod(total.shape[axis] for axis in columns)
+            block = total.permute(*rows, *columns).reshape(many, others)
+            at, there = starts[a.name], starts[b.name]
+            matrix[at : at + many, there : there + others] += block
+            if a.name != b.name:
+                matrix[there : there + others, at : at + many] += block.T
         self._sums.clear()
-
-
-def _width(layer: Linear) -> int:
-    inputs: int = layer.layer.in_features if layer.weight is not None else 0
-    return inputs + (layer.bias is not None)
-
-
-def _with_one(layer: Linear, x: Tensor) -> Tensor:
-    """The bias is the weight of a constant input."""
-    x = x if layer.weight is not None else x[:, :0]
-    return x if layer.bias is None else torch.cat([x, x.new_ones(len(x), 1)], dim=1)
-
-
-def _parts(layer: Linear, starts: dict[str, int]) -> list[tuple[slice, int, int]]:
-    """Of the columns of an input: which belong to a parameter, where that starts, and how many entries it has."""
-    outputs, inputs, out = layer.layer.out_features, _width(layer) - (layer.bias is not None), []
-    if layer.weight is not None:
-        out.append((slice(0, inputs), starts[layer.weight], inputs * outputs))
-    if layer.bias is not None:
-        out.append((slice(inputs, inputs + 1), starts[layer.bias], outputs))
-    return out

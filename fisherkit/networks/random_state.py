@@ -42,6 +42,13 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """No other thread of ours draws meanwhile."""
+    with _lock:
+        yield
+
+
 def current(device: torch.device) -> Tensor:
     """The state of the CPU and of the device, as one array."""
     states = [_get(one).cpu() for one in dict.fromkeys((torch.device("cpu"), device))]

@@ -43,6 +43,7 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
             f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape "
             f"{tuple(output.shape)}."
         )
+    check_finite(network, inputs, output, 0)
     if all(_draws(network, inputs) for _ in range(3)):  # thrice: another thread may draw in between
         raise NetworkStateError("the network draws random numbers (dropout?), so scores are random: call module.eval().")
     tolerance = 1e3 * torch.finfo(output.dtype).eps * float(output.abs().max())
@@ -59,9 +60,10 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
 
 def _draws(network: Network, inputs: Inputs) -> bool:
     """Whether a pass moves the random state."""
-    before = random_state.current(network.device)
-    network(inputs)
-    return not torch.equal(before, random_state.current(network.device))
+    with random_state.alone():
+        before = random_state.current(network.device)
+        network(inputs)
+        return not torch.equal(before, random_state.current(network.device))
 
 
 def check_finite(network: Network, inputs: Inputs, output: Tensor, start: int) -> None:

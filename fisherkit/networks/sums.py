@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .layers import Forward, Linear, add_to
+from .layers import Forward, Terms, Trust, add_to
 from .network import Inputs, Network
-from .products import Blocks
+from .products import Blocks, factors
 
 ENTRIES = 2**24  # of per-example gradients held at a time: 128 MiB in float64
 
@@ -20,17 +20,16 @@ class Batch:
 
     Parameters
     ----------
-    network, layers, inputs
-        ``layers`` take the quick way in this batch where its graph allows it; all other parameters the general one.
+    network, trust, inputs
+        Parameters take the quick way where this batch's graph allows it (see `layers`); all others the general one.
     start : int
         The number of the first example, for messages.
     """
 
-    def __init__(self, network: Network, layers: list[Linear], inputs: Inputs, start: int = 0) -> None:
+    def __init__(self, network: Network, trust: Trust, inputs: Inputs, start: int = 0) -> None:
         self.network, self.inputs, self.start = network, inputs, start
-        self.forward = Forward(network, layers, inputs)
-        quick = {name for linear in self.forward.layers for name in linear.names}
-        self.rest = [name for name in network.values if name not in quick]
+        self.forward = Forward(network, trust, inputs)
+        self.rest = [name for name in network.values if name not in self.forward.uses]
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -45,37 +44,25 @@ class Batch:
 
     def add_squares(self, cotangents: Sequence[Tensor], total: dict[str, Tensor]) -> None:
         """Add sum_nk (J_n' c_nk)^2 for each parameter, over K vectors c of shape (b, ...)."""
-        self._add_linear_squares(cotangents, total)
+        self.forward.add_squares(cotangents, total)
         for rows in self._chunks(self.rest, 1):
             for cotangent in cotangents:
                 gradients = self.network.vjp(self.rest, tuple(x[rows] for x in self.inputs), cotangent[rows])
                 for name, g in gradients.items():
                     add_to(total, name, (g.double() ** 2).sum(dim=0))
-        largest = [value.max().double() for value in total.values() if value.numel()]
+        largest = [value.amax().double() for value in total.values() if value.numel()]
         if not bool(torch.isfinite(torch.stack(largest)).all()):
             self._refuse(cotangents)
 
-    def _add_linear_squares(self, cotangents: Sequence[Tensor], total: dict[str, Tensor]) -> None:
-        layers, inputs = self.forward.layers, [_single(x) for x in self.forward.x]
-        squared: dict[int, Tensor] = {}
-        for cotangent in cotangents:
-            for i, g in enumerate(map(_single, self.forward.gradients(cotangent))):
-                if inputs[i].ndim > 2:
-                    layers[i].add_squares_by_example(inputs[i], g, total)
-                elif i in squared:
-                    squared[i].addcmul_(g, g)
-                else:
-                    squared[i] = g**2
-        for i, summed in squared.items():
-            layers[i].add_squares(inputs[i], summed, total)
-
     def add_products(self, cotangents: Sequence[Tensor], blocks: Blocks, total: Tensor) -> None:
         """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk: to blocks where all layers are linear, else to the matrix."""
-        if len(cotangents) > 1 and not self.rest and all(x.ndim == 2 for x in self.forward.x):
-            g = zip(*(map(_single, self.forward.gradients(c)) for c in cotangents), strict=True)
-            gradients = [torch.stack(parts) for parts in g]
-            blocks.add(self.forward.layers, [_single(x) for x in self.forward.x], gradients)
-            finite = torch.stack([part.sum() for part in (*self.forward.x, *gradients)])
+        found = factors(self.forward) if len(cotangents) > 1 else {}
+        used = [name for name, own in self.forward.uses.items() if own]
+        if used and not self.rest and all(name in found and found[name].x.shape[1] == 1 for name in used):
+            terms = [self.forward.terms(c) for c in cotangents]
+            parts = [(found[name], torch.stack([found[name].g(part)[:, 0] for part in terms])) for name in used]
+            blocks.add(parts)
+            finite = torch.stack([tensor.sum() for factor, g in parts for tensor in (factor.x, g)])
         else:
             for v in self.rows(cotangents):
                 total.addmm_(v.T, v)
@@ -85,20 +72,20 @@ class Batch:
 
     def rows(self, cotangents: Sequence[Tensor]) -> Iterator[Tensor]:
         """The flat gradients v = J_n' c_nk, (many, p) in float64, some at a time."""
-        step = max(1, ENTRIES // max(1, sum(g.numel() for g in self.forward.outputs)))
+        step = max(1, ENTRIES // max(1, self.forward.entries))
         for k in range(0, len(cotangents), step):
             some = [cotangents[i] for i in range(k, min(k + step, len(cotangents)))]
-            linear = [self.forward.gradients(c) for c in some]
+            terms = [self.forward.terms(c) for c in some]
             for rows in self._chunks(list(self.network.values), len(some)):
-                yield torch.cat([self._flat(part, c, rows) for part, c in zip(linear, some, strict=True)])
+                yield torch.cat([self._flat(part, c, rows) for part, c in zip(terms, some, strict=True)])
 
     def scores(self, cotangent: Tensor) -> dict[str, Tensor]:
         """(b, *shape) per-example gradients in float64; refused where one is not finite."""
         parts: dict[str, list[Tensor]] = {name: [] for name in self.network.values}
-        linear = self.forward.gradients(cotangent)
+        terms = self.forward.terms(cotangent)
         first = self.start
         for rows in self._chunks(list(self.network.values), 1):
-            gradients = self._rows(linear, cotangent, rows)
+            gradients = self._rows(terms, cotangent, rows)
             _check_scores({name: gradients[name] for name in parts}, first)
             first += len(next(iter(gradients.values())))
             for name, g in gradients.items():
@@ -114,15 +101,13 @@ class Batch:
             "of the network's dtype. Convert the network and the inputs with .double()."
         )
 
-    def _flat(self, linear: list[Tensor], cotangent: Tensor, rows: slice) -> Tensor:
-        gradients = self._rows(linear, cotangent, rows)
-        return torch.cat([gradients[name].double().flatten(1) for name in self.network.values], dim=1)
+    def _flat(self, terms: Terms, cotangent: Tensor, rows: slice) -> Tensor:
+        gradients = self._rows(terms, cotangent, rows)
+        return torch.cat([gradients[name].double().reshape(len(gradients[name]), -1) for name in self.network.values], dim=1)
 
-    def _rows(self, linear: list[Tensor], cotangent: Tensor, rows: slice) -> dict[str, Tensor]:
-        """Gradients of these examples, from the layers' formula and from the fallback."""
-        out: dict[str, Tensor] = {}
-        for layer, x, g in zip(self.forward.layers, self.forward.x, linear, strict=True):
-            out |= layer.per_example(_single(x[rows]), _single(g[rows]))
+    def _rows(self, terms: Terms, cotangent: Tensor, rows: slice) -> dict[str, Tensor]:
+        """Gradients of these examples, from the formulas and from the fallback."""
+        out = self.forward.per_example(terms, rows)
         if self.rest:
             out |= self.network.vjp(self.rest, tuple(x[rows] for x in self.inputs), cotangent[rows])
         return out
@@ -144,8 +129,3 @@ def _check_scores(scores: dict[str, Tensor], first: int) -> None:
                 f"the score of example {first + example} is not finite at {where}: {float(value[tuple(bad[0])])}. The network is "
                 "not differentiable there, or its weights have diverged."
             )
-
-
-def _single(v: Tensor) -> Tensor:
-    """Half precision would lose the squares: float32 at least."""
-    return v.detach().float() if v.dtype in (torch.float16, torch.bfloat16) else v.detach()

@@ -28,21 +28,21 @@ class Inversion(Protocol):
     def logdet(self) -> Any: ...
 
 
-def invert(matrix: Array, parameters: Parameters) -> Inversion:
-    """A factorization of a dense matrix; raises when it is singular or indefinite."""
+def invert(matrix: Array, parameters: Parameters, *, precision: float = 0.0) -> Inversion:
+    """A factorization of a dense matrix; raises when it is singular or indefinite to rounding, or to its entries' precision."""
     if family(matrix) == "sympy":
         return _Exact(matrix, parameters)
-    return _ScaledEigh(matrix, parameters)
+    return _ScaledEigh(matrix, parameters, max(precision, machine_epsilon()))
 
 
 class _ScaledEigh:
     """F = D^1/2 V diag(w) V' D^1/2. Cost O(p^3), once."""
 
-    def __init__(self, matrix: Array, parameters: Parameters) -> None:
+    def __init__(self, matrix: Array, parameters: Parameters, precision: float) -> None:
         self.xp = array_namespace(matrix)
         self.root, self.values, self.vectors = scaled_eigh(matrix, parameters)
         p = len(matrix)
-        tolerance = 10 * p * machine_epsilon() * float(abs(self.values).max())
+        tolerance = 10 * p * precision * float(abs(self.values).max())
         if float(self.values[0]) < -max(tolerance, 1e-10):
             raise IndefiniteInformationError(
                 f"the information of {parameters} has a negative eigenvalue ({float(self.values[0]):.3g} after scaling to "

@@ -98,7 +98,7 @@ def test_state_survives_a_file(tmp_path) -> None:
     assert other.penalty().item() == pytest.approx(guard.penalty().item(), rel=1e-6)
     with pytest.raises(fk.errors.LayoutError, match="does not fit the network; missing"):
         ewc(nn.Sequential(nn.Linear(4, 3))).load_state_dict(guard.state_dict())
-    with pytest.raises(fk.errors.LayoutError, match=r"anchor.bias has shape \(3,\); the network's is \(2,\)"):
+    with pytest.raises(fk.errors.LayoutError, match=r"weight has shape \(3, 4\) in the state and \(2, 4\) in the network.$"):
         ewc(nn.Linear(4, 2)).load_state_dict(guard.state_dict())
 
 
@@ -165,8 +165,8 @@ def test_a_damaged_state_is_refused_and_changes_nothing(part: str, value: float)
     """A negative information would pull away from the anchor; a nan would end the training."""
     guard = ewc(linear()).consolidate(X)
     before, state = guard.state_dict(), guard.state_dict()
-    state[f"{part}.weight"] = torch.full_like(state[f"{part}.weight"], value)
-    with pytest.raises(fk.errors.DataError, match=f"{part}.weight must be finite, and an information non-negative"):
+    state[f"0.{part}.weight"] = torch.full_like(state[f"0.{part}.weight"], value)
+    with pytest.raises(fk.errors.DataError, match=rf"the state is damaged: 0.{part}.* must be (finite|non-negative)"):
         guard.load_state_dict(state)
     assert all(torch.equal(value, before[name]) for name, value in guard.state_dict().items())
 
@@ -177,7 +177,7 @@ def test_labels_of_the_data_are_taken_only_on_request() -> None:
     guard = ewc(module).consolidate((X, labels), labels="data")
     true = fk.empirical_information(net, data=(X, labels), structure="diagonal").diagonal()["weight"] / 20
     torch.testing.assert_close(guard.information.diagonal()["weight"], true)
-    assert "labels=from the data, n=1" in repr(guard)
+    assert "labels=from the data, n=20, scale=per observation" in repr(guard)
     assert "labels=from the data and from the model" in repr(guard.consolidate(X))
     with pytest.raises(fk.errors.DataError, match="labels must be 'model' or 'data'; got 'true'"):
         ewc(module).consolidate(X, labels="true")
@@ -194,6 +194,20 @@ def test_some_examples_of_tensors_or_of_a_loader() -> None:
     ten = ewc(module).consolidate(loader, n_samples=10, labels="data").information.diagonal()["weight"]
     true = ewc(module).consolidate((X[:10], labels[:10]), labels="data").information.diagonal()["weight"]
     torch.testing.assert_close(ten, true)
+    seen = []
+
+    def batches():  # no length, and more than are asked for
+        for batch in loader:
+            seen.append(len(batch[0]))
+            yield batch
+
+    some = ewc(module).consolidate(batches(), n_samples=10)
+    torch.testing.assert_close(
+        some.information.diagonal()["weight"], ewc(module).consolidate(X[:10]).information.diagonal()["weight"]
+    )
+    assert seen == [8, 8]
+    assert "n=10" in repr(some)
+    assert "n=20" in repr(ewc(module).consolidate(batches(), n_samples=500))
     with pytest.raises(fk.errors.DataError, match="n_samples must be a positive integer; got 0"):
         ewc(module).consolidate(X, n_samples=0)
 

@@ -1,0 +1,22 @@
+"""The one table of what a network keeps: a new structure is one row here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import MethodError
+from .kept import Kept, KeptDense, KeptDiagonal, KeptLowRank, LowRank
+from .kronecker import KFAC, KeptKronecker
+
+KEPT: dict[str, type[Kept]] = {cls.name: cls for cls in (KeptDiagonal, KeptDense, KeptLowRank, KeptKronecker)}
+
+
+def kept_as(structure: Any) -> type[Kept]:
+    """The row of a structure, given by name or as an object that says more."""
+    if isinstance(structure, LowRank):
+        return type("KeptLowRank", (KeptLowRank,), {"rank": structure.rank})
+    if isinstance(structure, KFAC):
+        return type("KeptKronecker", (KeptKronecker,), {"shared": structure.shared})
+    if structure not in KEPT:
+        raise MethodError(f"a network keeps structure={' or '.join(map(repr, KEPT))}; got {structure!r}.")
+    return KEPT[structure]

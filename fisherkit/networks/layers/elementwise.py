@@ -1,0 +1,99 @@
+r"""Biases and scales: parameters that are added to the rows, or multiply them, with broadcasting.
+
+For :math:`y = f w + b` an example's gradients are sums of :math:`g f` and of g over everything that w and b are repeated along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from .graph import Edge, Graph
+from .use import Scratch, Use, single
+
+
+class Sum(Use):
+    """A parameter added to the rows, or multiplied with a factor of them.
+
+    Parameters
+    ----------
+    edge, node
+        See `Use`.
+    shape : tuple of int, optional
+        The parameter's, aligned with the last axes of the output; leading axes of length one are the rows' own.
+    times : callable, optional
+        The gradient at the output times the derivative of the output.
+    """
+
+    def __init__(
+        self,
+        edge: Edge,
+        shape: tuple[int, ...] | None = None,
+        *,
+        times: Callable[[Tensor], Tensor] | None = None,
+        node: Node | None = None,
+    ) -> None:
+        super().__init__(edge, node)
+        aligned = list(self.shape if shape is None else shape)
+        while aligned and aligned[0] == 1:
+            aligned.pop(0)
+        self.features, self._times = len(aligned), times
+        self._repeated = [axis for axis, length in enumerate(aligned, start=1) if length == 1]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the parameter is added to every row as it is: a bias."""
+        return self._times is None and not self._repeated
+
+    def terms(self, g: Tensor, batch: int) -> Tensor:
+        return self.arranged(g if self._times is None else self._times(single(g)), batch)
+
+    def per_example(self, terms: Tensor, at: slice) -> Tensor:
+        return self.summed(terms).reshape(len(terms), *self.shape)
+
+    @property
+    def adds_squares(self) -> bool:
+        return self.is_plain and self._rows == 1
+
+    def from_squares(self, squared: Tensor, total: Tensor | None, scratch: Scratch) -> Tensor:
+        found = squared.sum(dim=0).reshape(self.shape)
+        return found if total is None else total + found
+
+    def ready(self, batch: int) -> None:
+        self._rows = self.positions(batch)
+
+    def summed(self, terms: Tensor) -> Tensor:
+        """(k, *aligned), over the positions and over what the parameter is repeated along."""
+        total = terms.sum(dim=1)
+        return total.sum(dim=self._repeated, keepdim=True) if self._repeated else total
+
+
+def of_add(edge: Edge, graph: Graph) -> list[Use]:
+    """``y + b``."""
+    node: Any = edge.node
+    return _scaled(edge, node._saved_alpha if edge.slot == 1 else 1)
+
+
+def of_sub(edge: Edge, graph: Graph) -> list[Use]:
+    """``y - b``, or ``b - y``."""
+    node: Any = edge.node
+    return _scaled(edge, -node._saved_alpha if edge.slot == 1 else 1)
+
+
+def _scaled(edge: Edge, by: Any) -> list[Use]:
+    if edge.transposed:
+        return []
+    return [Sum(edge) if by == 1 else Sum(edge, times=lambda g: g * by)]
+
+
+def of_mul(edge: Edge, graph: Graph) -> list[Use]:
+    """``y * w``."""
+    node: Any = edge.node
+    other = node._saved_other if edge.slot == 0 else node._saved_self
+    if edge.transposed or other is None:
+        return []
+    factor = single(other) if isinstance(other, Tensor) else other
+    return [Sum(edge, times=lambda g: g * factor)]
