@@ -83,10 +83,14 @@ class KeptDiagonal(Kept):
         return parameters.size
 
     def add(self, batch: Batch, vectors: Sequence[Tensor]) -> None:
-        batch.add_squares(vectors, self._partial)
+        self.add_squares(batch, vectors, self._partial)
         self._waiting += 1
         if self._waiting >= FLUSH:
             self._flush()
+
+    def add_squares(self, batch: Batch, vectors: Sequence[Tensor], total: dict[str, Tensor]) -> None:
+        """Add a batch's squares to sums by name."""
+        batch.add_squares(vectors, total)
 
     def _flush(self) -> None:
         for name, value in self._partial.items():

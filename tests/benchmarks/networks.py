@@ -1,4 +1,4 @@
-"""Time of a diagonal, relative to a forward and backward pass of the mean loss over the same batches.
+"""Time of a diagonal and of Kronecker factors, relative to a forward and backward pass of the mean loss over the same batches.
 
 Run ``python -m tests.benchmarks.networks``: medians of interleaved repetitions, so that a busy machine slows both.
 """
@@ -32,8 +32,8 @@ def training_pass(module: nn.Module, X: torch.Tensor, y: torch.Tensor) -> None:
 def jobs(module: nn.Module, X: torch.Tensor, y: torch.Tensor) -> dict[str, Callable[[], object]]:
     net = fk.networks.Model(module, "categorical")
 
-    def expected(method: fk.MonteCarlo | fk.Exact) -> Callable[[], object]:
-        return lambda: fk.expected_information(net, inputs=X, structure="diagonal", method=method)
+    def expected(method: fk.MonteCarlo | fk.Exact, structure: str = "diagonal") -> Callable[[], object]:
+        return lambda: fk.expected_information(net, inputs=X, structure=structure, method=method)
 
     return {
         "forward + backward": lambda: training_pass(module, X, y),
@@ -41,6 +41,8 @@ def jobs(module: nn.Module, X: torch.Tensor, y: torch.Tensor) -> dict[str, Calla
         "Monte Carlo, one label": expected(fk.MonteCarlo(1, rng=0)),
         "Monte Carlo, one label, 20 groups": expected(fk.MonteCarlo(1, rng=0, groups=20)),
         "exact, 10 classes": expected(fk.Exact()),
+        "KFAC, one label": expected(fk.MonteCarlo(1, rng=0), "kfac"),
+        "EKFAC, one label": expected(fk.MonteCarlo(1, rng=0), "ekfac"),
     }
 
 
