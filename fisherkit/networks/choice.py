@@ -8,10 +8,10 @@ from typing import Any
 from ..errors import MethodError
 from ..structures.base import Structure
 from .eigenbasis import EKFAC, in_basis
-from .kept import Kept, KeptDense, KeptDiagonal, KeptLowRank, LowRank
+from .kept import Kept, KeptBlocks, KeptDense, KeptDiagonal, KeptLowRank, LowRank
 from .kronecker import KFAC, KeptKronecker
 
-KEPT: dict[str, type[Kept]] = {cls.name: cls for cls in (KeptDiagonal, KeptDense, KeptLowRank, KeptKronecker)}
+KEPT: dict[str, type[Kept]] = {cls.name: cls for cls in (KeptDiagonal, KeptDense, KeptBlocks, KeptLowRank, KeptKronecker)}
 
 
 def kept_as(structure: Any, first: Callable[[KFAC], Structure] | None = None) -> type[Kept]:

@@ -105,7 +105,7 @@ class Model(model.Model):
     """
 
     takes_inputs = True
-    structures = ("dense", "diagonal", "ekfac", "kfac", "low-rank", "operator")
+    structures = ("dense", "diagonal", "block-diagonal", "ekfac", "kfac", "low-rank", "operator")
 
     def __init__(
         self,

@@ -24,7 +24,11 @@ def sandwich(L: Array | None, R: Array, v: Array, *, transposed: bool = False) -
 def assembled(blocks: Iterable[Array], p: int) -> Array:
     """The (p, p) matrix of blocks on the diagonal."""
     blocks = list(blocks)
-    out = blocks[0].new_zeros((p, p)) if hasattr(blocks[0], "new_zeros") else array_namespace(blocks[0]).zeros((p, p))
+    out = (
+        blocks[0].new_zeros((p, p))
+        if hasattr(blocks[0], "new_zeros")
+        else array_namespace(blocks[0]).zeros((p, p), dtype=blocks[0].dtype)
+    )
     start = 0
     for block in blocks:
         out[start : start + len(block), start : start + len(block)] = block

@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 from ..arrays import Array, eye, same_family
 from ..parameters import Parameters, concatenate
 from .base import Structure
+from .blocks import Blocks
 from .dense import Dense
 from .diagonal import Diagonal
 from .eigenbasis import Eigenbasis
@@ -16,7 +17,9 @@ from .kronecker import Kronecker
 from .low_rank import LowRank
 from .operator import Operator
 
-STRUCTURES: dict[str, type[Structure]] = {cls.name: cls for cls in (Dense, Diagonal, Eigenbasis, Kronecker, LowRank, Operator)}
+STRUCTURES: dict[str, type[Structure]] = {
+    cls.name: cls for cls in (Dense, Diagonal, Blocks, Eigenbasis, Kronecker, LowRank, Operator)
+}
 
 
 def to_dense(structure: Structure) -> Dense:
@@ -38,6 +41,8 @@ def add(a: Structure, b: Structure) -> Structure:
     if type(a) is not type(b) or a.name in SUMS:
         promote = next((SUMS[name] for name in SUMS if name in (a.name, b.name)), to_dense)
         a, b = promote(a), promote(b)
+    if isinstance(a, Blocks) and isinstance(b, Blocks) and a.groups != b.groups:
+        a, b = to_dense(a), to_dense(b)
     return a.add(b)
 
 

@@ -20,6 +20,7 @@ import fisherkit as fk
 from fisherkit.arrays import as_entries, family
 from fisherkit.parameters import Parameters
 from fisherkit.provenance import Provenance
+from fisherkit.structures.blocks import Blocks
 from fisherkit.structures.dense import Dense
 from fisherkit.structures.eigenbasis import Eigenbasis
 from fisherkit.structures.kronecker import Kronecker
@@ -69,6 +70,20 @@ def _eigenbasis(matrix: Any, shapes: dict[str, tuple[int, ...]]) -> fk.FisherInf
     return fk.FisherInformation.of(stored, Provenance(kind="expected"))
 
 
+def _blocks(matrix: Any, shapes: dict[str, tuple[int, ...]]) -> fk.FisherInformation:
+    """Two groups that take turns."""
+    parameters, entries = Parameters.of(shapes), as_entries(matrix)
+    groups = [parameters.names[i::2] for i in range(2)]
+    places = [parameters.positions(group) for group in groups]
+    stored = Blocks([entries[at][:, at] for at in places], groups, parameters)
+    return fk.FisherInformation.of(stored, Provenance(kind="expected"))
+
+
+def _same_group(shapes: dict[str, tuple[int, ...]]) -> np.ndarray:
+    number = np.concatenate([np.full(int(np.prod(shape)), i % 2) for i, shape in enumerate(shapes.values())])
+    return number[:, None] == number[None, :]
+
+
 def _same_parameter(shapes: dict[str, tuple[int, ...]]) -> np.ndarray:
     """One within a parameter's block, zero between."""
     number = np.concatenate([np.full(int(np.prod(shape)), i) for i, shape in enumerate(shapes.values())])
@@ -95,6 +110,7 @@ ROWS = {
     for row in (
         Row("dense", lambda matrix, shapes: fk.FisherInformation(matrix, parameters=shapes), lambda matrix, _: matrix),
         Row("diagonal", _diagonal, lambda matrix, _: np.diag(np.diagonal(matrix))),
+        Row("block-diagonal", _blocks, lambda matrix, shapes: matrix * _same_group(shapes)),
         Row("ekfac", _eigenbasis, lambda matrix, _: np.diag(np.diagonal(matrix))),
         Row("kfac", _kronecker, lambda matrix, shapes: matrix * _same_parameter(shapes)),
         Row("low-rank", _low_rank, lambda matrix, _: matrix),
