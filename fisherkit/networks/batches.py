@@ -108,7 +108,10 @@ def count(value: Any, size: int) -> int | None:
         value = value[0]
     if is_whole(value):
         return -(-examples(value) // size)
-    return len(value) if isinstance(value, Sized) else None
+    try:
+        return len(value) if isinstance(value, Sized) else None
+    except TypeError:  # a loader of a stream has a length that it does not know
+        return None
 
 
 def examples(value: Any) -> int:

@@ -139,9 +139,10 @@ class FromDistribution(Likelihood):
         if weights is not None:  # an Independent's label has several parts, each with its own place in the base
             inner = len(base.batch_shape) - len(built.batch_shape)
             weights = weights.reshape(*weights.shape, *[1] * inner).expand(base.batch_shape)
-        if type(base) in INFORMATION and not _is_from_output(getattr(base, CONSTANTS.get(type(base), ""), None)):
+        whole = not _is_from_output(getattr(base, CONSTANTS.get(type(base), ""), None))
+        if whole and type(base) in INFORMATION:
             return _by_arguments(z, base, weights)
-        if base.has_enumerate_support:
+        if whole and base.has_enumerate_support:
             return _by_enumeration(z, base, weights)
         raise MethodError(
             f"the expectation over labels of {_name(built)} is neither a finite sum nor a closed form: "
@@ -166,8 +167,10 @@ def _by_arguments(z: Tensor, base: Distribution, weights: Tensor | None) -> Root
     found = [(i, value) for i, name in enumerate(names) if _is_from_output(value := getattr(base, name))]
     rows, arguments = [i for i, _ in found], [value for _, value in found]
     with torch.no_grad():
-        root = torch.linalg.cholesky(information(base)[..., rows, :][..., rows].double()).to(z.dtype)
-        root = root if weights is None else root * weights.to(root)[..., None, None]
+        root, failed = torch.linalg.cholesky_ex(information(_InFloat64(base))[..., rows, :][..., rows])
+        if bool(failed.any()):
+            raise DataError(f"the output gives a {_name(base)} whose information is singular or not finite.")
+        root = root.to(z.dtype) if weights is None else (root * weights.to(root)[..., None, None]).to(z.dtype)
 
     def times(v: Tensor) -> Tensor:
         steps = (root @ v.movedim(1, -1)[..., None])[..., 0]
@@ -188,6 +191,17 @@ def _by_enumeration(z: Tensor, base: Distribution, weights: Tensor | None) -> Ro
         return _gradient([log_prob], z, [deviation * v.transpose(0, 1)])
 
     return Root(z.detach(), (len(log_prob), *base.batch_shape[1:]), times)
+
+
+class _InFloat64:
+    """The arguments of a distribution in float64: a Gamma of large concentration has an information near to singular."""
+
+    def __init__(self, base: Distribution) -> None:
+        self._base = base
+
+    def __getattr__(self, name: str) -> Tensor:
+        value: Tensor = getattr(self._base, name)
+        return value.double()
 
 
 def _gradient(values: list[Tensor], z: Tensor, vectors: list[Tensor]) -> Tensor:

@@ -90,7 +90,7 @@ class BatchScores:
         for name, g in zip(values, gradients, strict=True):
             g = g.to_dense()
             g = g.float() if g.dtype in (torch.float16, torch.bfloat16) else g
-            if not bool(torch.isfinite(g).all()):
+            if not (bool(torch.isfinite(g.sum())) or bool(torch.isfinite(g).all())):  # a sum may overflow where no part does
                 raise DataError(
                     f"the sum of the scores of examples {self.start} to {self.start + len(self) - 1} is not finite in {name}: "
                     "the network is not differentiable there, or its weights have diverged."

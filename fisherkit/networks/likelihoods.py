@@ -298,12 +298,30 @@ BY_NAME: dict[str, Likelihood] = {
 }
 
 
+#: What a loss of PyTorch is the negative log-likelihood of, by the loss's name.
+OF_LOSS = {
+    "cross_entropy": "'categorical'",
+    "binary_cross_entropy_with_logits": "'bernoulli'",
+    "mse_loss": "fk.networks.Gaussian(variance=0.5), or 'gaussian' where half of it is the loss",
+    "gaussian_nll_loss": "fk.networks.HeteroscedasticGaussian()",
+    "poisson_nll_loss": "'poisson'",
+    "CrossEntropyLoss": "'categorical'",
+    "BCEWithLogitsLoss": "'bernoulli'",
+    "MSELoss": "fk.networks.Gaussian(variance=0.5), or 'gaussian' where half of it is the loss",
+    "GaussianNLLLoss": "fk.networks.HeteroscedasticGaussian()",
+    "PoissonNLLLoss": "'poisson'",
+}
+
+
 def as_likelihood(likelihood: object) -> Likelihood:
     """A likelihood, the one of that name, or the one of the distributions that a callable builds from the output."""
     if isinstance(likelihood, Likelihood):
         return likelihood
     if isinstance(likelihood, str) and likelihood in BY_NAME:
         return BY_NAME[likelihood]
+    name = getattr(likelihood, "__name__", type(likelihood).__name__)
+    if callable(likelihood) and name in OF_LOSS:
+        raise LayoutError(f"{name} is a loss of outputs and labels; the likelihood that it means is {OF_LOSS[name]}.")
     if callable(likelihood) and not (isinstance(likelihood, type) and issubclass(likelihood, Likelihood)):
         return FromDistribution(likelihood)
     raise LayoutError(

@@ -78,14 +78,14 @@ class Model(model.Model):
 
     Notes
     -----
-    Per-example scores, whatever the batch size: by the outer-product formula in linear layers, by ``torch.func`` for
-    the other parameters, and one by one where that fails. Sums are kept in float64.
+    Per-example scores, whatever the batch size: by a formula for each operation of linear layers, convolutions, embeddings,
+    norms, biases and scales, added over all uses of a parameter; by ``torch.func`` for the other parameters, and one by one
+    where that fails. Sums are kept in float64.
 
-    The expected information draws labels from the model and averages over the inputs given. Exact expectations are one backward
-    pass per class or output and place. Monte Carlo draws depend
-    on the seed and on the order of the examples, not on the batch size, except for the estimator ``"batches"`` and for
-    likelihoods that are callables. With two draws or more its mcse is the error of
-    the draws alone; with one draw it also holds the variation between inputs, and is too large rather than too small.
+    The expected information draws labels from the model and averages over the inputs given. An exact expectation costs a backward
+    pass per class or output, and per place. Monte Carlo draws depend on the seed and on the order of the examples, not on the
+    batch size, except for the estimator ``"batches"`` and where a callable's labels are drawn. With two draws or more its mcse is
+    the error of the draws alone; with one it also holds the variation between inputs, and is too large rather than too small.
 
     Examples
     --------
@@ -153,6 +153,7 @@ class Model(model.Model):
             )
             for name, value in self._scores(batch, labels, weights).items():
                 parts.setdefault(name, []).append(value)
+        _some(seen)
         return {name: torch.cat(chunks) for name, chunks in parts.items()}
 
     @undisturbed

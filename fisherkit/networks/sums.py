@@ -50,7 +50,7 @@ class Batch:
                 gradients = self.network.vjp(self.rest, tuple(x[rows] for x in self.inputs), cotangent[rows])
                 for name, g in gradients.items():
                     add_to(total, name, (g.double() ** 2).sum(dim=0))
-        largest = [value.max().double() for value in total.values() if value.numel()]
+        largest = [value.amax().double() for value in total.values() if value.numel()]
         if not bool(torch.isfinite(torch.stack(largest)).all()):
             self._refuse(cotangents)
 
@@ -103,7 +103,7 @@ class Batch:
 
     def _flat(self, terms: Terms, cotangent: Tensor, rows: slice) -> Tensor:
         gradients = self._rows(terms, cotangent, rows)
-        return torch.cat([gradients[name].double().flatten(1) for name in self.network.values], dim=1)
+        return torch.cat([gradients[name].double().reshape(len(gradients[name]), -1) for name in self.network.values], dim=1)
 
     def _rows(self, terms: Terms, cotangent: Tensor, rows: slice) -> dict[str, Tensor]:
         """Gradients of these examples, from the formulas and from the fallback."""

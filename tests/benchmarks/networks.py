@@ -1,78 +1,323 @@
-"""Time of a diagonal and of Kronecker factors, relative to a forward and backward pass of the mean loss over the same batches.
+"""Diagonals and Kronecker factors of networks, relative to a forward and backward pass of the mean loss over the same batches.
 
-Run ``python -m tests.benchmarks.networks``: medians of interleaved repetitions, so that a busy machine slows both.
+Run ``python -m tests.benchmarks.networks`` (some minutes). Times are CPU seconds of this process, float32, each the least of
+several interleaved repetitions, over the least of the baseline's. Memory is the peak above rest, each in a process of its own.
+Errors are of 16 examples against a loop over them in float64, as a share of the largest entry. Tools that are installed
+(nngeometry, BackPACK) stand beside; ``transformers`` adds Hugging Face's GPT-2. ``--markdown FILE`` writes the table between the
+two marks of a page.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import copy
+import math
+import subprocess
+import sys
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import fisherkit as fk
 
-BATCH = 256
+START, END = "<!-- table: begin -->", "<!-- table: end -->"
+CHECKED = 16
+Job = Callable[[], Tensor | None]
+
+
+@dataclass
+class Task:
+    """A network, its data in batches, and what a label is."""
+
+    name: str
+    module: nn.Module
+    inputs: Tensor
+    labels: Tensor
+    batch: int
+
+    @property
+    def likelihood(self) -> fk.networks.Likelihood:
+        return fk.networks.Categorical(axis=-1)
+
+    @property
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        return list(zip(self.inputs.split(self.batch), self.labels.split(self.batch), strict=True))
+
+    def first(self, count: int) -> Task:
+        return Task(self.name, self.module, self.inputs[:count], self.labels[:count], max(1, count // 2))
+
+
+class Block(nn.Module):
+    """Attention and a perceptron, each behind a norm."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.norms = heads, nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, width = x.shape
+        q, k, v = (y.reshape(b, t, self.heads, -1).transpose(1, 2) for y in self.qkv(self.norms[0](x)).split(width, -1))
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(mixed.transpose(1, 2).reshape(b, t, width))
+        return x + self.down(nn.functional.gelu(self.up(self.norms[1](x)), approximate="tanh"))
+
+
+class GPT(nn.Module):
+    """GPT-2 in plain layers, with a tied head."""
+
+    def __init__(self, layers: int = 4, width: int = 256, vocabulary: int = 2000, length: int = 128) -> None:
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
+        self.blocks = nn.Sequential(*[Block(width, 4) for _ in range(layers)])
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
+        self.head.weight = self.tokens.weight
+        for p in self.parameters():
+            if p.ndim > 1:
+                nn.init.normal_(p, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.tokens(x) + self.places(torch.arange(x.shape[1]))
+        out: Tensor = self.head(self.norm(self.blocks(h)))
+        return out
+
+
+class HuggingFace(nn.Module):
+    """transformers' own GPT-2 of the same shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        shape = {"n_layer": 4, "n_embd": 256, "n_head": 4, "vocab_size": 2000, "n_positions": 128}
+        self.gpt2 = GPT2LMHeadModel(GPT2Config(bos_token_id=0, eos_token_id=0, **shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.gpt2(input_ids=x, use_cache=False).logits
+        return out
 
 
 def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(784, 1000), nn.ReLU(), nn.Linear(1000, 1000), nn.ReLU(), nn.Linear(1000, 10))
 
 
-def training_pass(module: nn.Module, X: torch.Tensor, y: torch.Tensor) -> None:
-    """What an optimizer pays for one epoch, without its own step."""
-    for x, labels in zip(X.split(BATCH), y.split(BATCH), strict=True):
-        module.zero_grad()
-        nn.functional.cross_entropy(module(x), labels).backward()
+def cnn() -> nn.Module:
+    widths = (3, 32, 64, 64, 128)
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(pairwise(widths)):
+        layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), *([nn.MaxPool2d(2)] if i else [])]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(2048, 432), nn.ReLU(), nn.Linear(432, 10))
 
 
-def jobs(module: nn.Module, X: torch.Tensor, y: torch.Tensor) -> dict[str, Callable[[], object]]:
-    net = fk.networks.Model(module, "categorical")
-
-    def expected(method: fk.MonteCarlo | fk.Exact, structure: str = "diagonal") -> Callable[[], object]:
-        return lambda: fk.expected_information(net, inputs=X, structure=structure, method=method)
-
-    return {
-        "forward + backward": lambda: training_pass(module, X, y),
-        "empirical": lambda: fk.empirical_information(net, data=(X, y), structure="diagonal"),
-        "Monte Carlo, one label": expected(fk.MonteCarlo(1, rng=0)),
-        "Monte Carlo, one label, 20 groups": expected(fk.MonteCarlo(1, rng=0, groups=20)),
-        "exact, 10 classes": expected(fk.Exact()),
-        "KFAC, one label": expected(fk.MonteCarlo(1, rng=0), "kfac"),
-        "EKFAC, one label": expected(fk.MonteCarlo(1, rng=0), "ekfac"),
-    }
-
-
-def ratios(repetitions: int, examples: int) -> dict[str, float]:
-    """Median over the repetitions of each job's time over the baseline's."""
+def task(name: str) -> Task:
+    """One row of `TASKS`, on random data."""
     torch.manual_seed(0)
-    X, y = torch.randn(examples, 784), torch.randint(0, 10, (examples,))
-    todo = jobs(mlp(), X, y)
-    for job in todo.values():
-        job()
-    seconds: dict[str, list[float]] = {name: [] for name in todo}
+    if name == "MLP":
+        return Task(name, mlp(), torch.randn(2048, 784), torch.randint(0, 10, (2048,)), 256)
+    if name == "CNN":
+        return Task(name, cnn(), torch.randn(512, 3, 32, 32), torch.randint(0, 10, (512,)), 64)
+    module = GPT() if name == "GPT-2, plain layers" else HuggingFace()
+    return Task(name, module.eval(), *torch.randint(0, 2000, (2, 128, 128)), 8)
+
+
+TASKS = ("MLP", "CNN", "GPT-2, plain layers", "GPT-2, Hugging Face")
+
+
+def training_pass(one: Task) -> None:
+    """What an optimizer pays for one epoch, without its own step."""
+    for x, labels in one.pairs:
+        one.module.zero_grad()
+        nn.functional.cross_entropy(one.module(x).flatten(0, -2), labels.flatten()).backward()
+
+
+def ours(one: Task) -> dict[str, Job]:
+    net = fk.networks.Model(one.module, one.likelihood)
+    inputs = [x for x, _ in one.pairs]
+
+    def flat(F: fk.FisherInformation) -> Tensor:
+        return torch.cat([torch.as_tensor(v).reshape(-1) for v in F.diagonal().values()])
+
+    def expected(method: fk.MonteCarlo | fk.Exact) -> Job:
+        return lambda: flat(fk.expected_information(net, inputs=iter(inputs), structure="diagonal", method=method))
+
+    out: dict[str, Job] = {
+        "empirical": lambda: flat(fk.empirical_information(net, data=one.pairs, structure="diagonal")),
+        "Monte Carlo (1)": expected(fk.MonteCarlo(1, rng=0, groups=0)),
+    }
+    if one.name != "MLP":
+        return out
+
+    def factors(structure: str) -> Job:
+        loader, method = [(x,) for x in inputs], fk.MonteCarlo(1, rng=0)
+        return lambda: fk.expected_information(net, inputs=loader, structure=structure, method=method).trace.reshape(1)
+
+    kronecker = {f"Monte Carlo (1), {name}": factors(name) for name in ("kfac", "ekfac")}
+    return {**out, "exact, 10 classes": expected(fk.Exact()), **kronecker}
+
+
+def backpack(one: Task) -> dict[str, Job]:
+    from backpack import backpack, extend
+    from backpack.extensions import DiagGGNExact, DiagGGNMC, SumGradSquared
+
+    module, loss = extend(copy.deepcopy(one.module)), extend(nn.CrossEntropyLoss(reduction="sum"))
+
+    def run(extension: object, field: str, scale: float) -> Job:
+        def job() -> Tensor:
+            total: Tensor | None = None
+            for x, labels in one.pairs:
+                module.zero_grad()
+                with backpack(extension):
+                    loss(module(x), labels).backward()
+                found = torch.cat([getattr(p, field).reshape(-1) for p in module.parameters()])
+                total = found if total is None else total + found
+            assert total is not None
+            return total * scale
+
+        return job
+
+    jobs = {
+        "empirical": run(SumGradSquared(), "sum_grad_squared", 1.0),
+        "Monte Carlo (1)": run(DiagGGNMC(), "diag_ggn_mc", 1 / len(one.inputs)),
+    }
+    return (
+        {**jobs, "exact, 10 classes": run(DiagGGNExact(), "diag_ggn_exact", 1 / len(one.inputs))} if one.name == "MLP" else jobs
+    )
+
+
+def nngeometry(one: Task) -> dict[str, Job]:
+    from nngeometry.metrics import FIM, FIM_MonteCarlo
+    from nngeometry.object import PMatDiag
+
+    data = torch.utils.data.TensorDataset(one.inputs, one.labels)
+    loader = torch.utils.data.DataLoader(data, batch_sampler=[range(i, i + one.batch) for i in range(0, len(data), one.batch)])
+    loader.collate_fn = lambda items: (torch.stack([x for x, _ in items]), torch.stack([y for _, y in items]))
+    module = copy.deepcopy(one.module)
+    jobs: dict[str, Job] = {
+        "Monte Carlo (1)": lambda: FIM_MonteCarlo(module, loader, PMatDiag, variant="classif_logits").get_diag(),
+    }
+    exact = {"exact, 10 classes": lambda: FIM(module, loader, PMatDiag, variant="classif_logits").get_diag()}
+    return {**jobs, **exact} if one.name == "MLP" else jobs
+
+
+TOOLS: dict[str, Callable[[Task], dict[str, Job]]] = {"fisherkit": ours, "backpack": backpack, "nngeometry": nngeometry}
+
+
+def brute(one: Task, what: str) -> Tensor | None:
+    """A loop over the examples in float64; None where labels are drawn."""
+    if what.startswith("Monte Carlo"):
+        return None
+    module = copy.deepcopy(one.module).double()
+    parameters, total = list(module.parameters()), torch.zeros(1)
+    for x, labels in zip(one.inputs, one.labels, strict=True):
+        log_p = torch.log_softmax(module((x.double() if x.is_floating_point() else x)[None])[0], dim=-1)
+        seen = what == "empirical"
+        outcomes = [log_p.gather(-1, labels[..., None]).sum()] if seen else list(log_p)
+        for value in outcomes:
+            gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(value, parameters, retain_graph=True)])
+            total = total + gradient**2 * (1.0 if seen else float(value.exp()) / len(one.inputs))
+    return total
+
+
+def error(one: Task, tool: str, what: str) -> float:
+    """Largest difference from the loop, relative to its largest entry."""
+    few = one.first(CHECKED)
+    true, found = brute(few, what), TOOLS[tool](few)[what]()
+    if true is None or found is None:
+        return math.nan
+    return float((found.double() - true).abs().max() / true.max()) if found.shape == true.shape else math.inf
+
+
+def ratios(one: Task, tools: list[str], repetitions: int) -> tuple[float, dict[tuple[str, str], float]]:
+    """Seconds of the baseline, and each job's time over it."""
+    jobs: dict[tuple[str, str], Callable[[], object]] = {("", "baseline"): lambda: training_pass(one)}
+    for tool in tools:
+        jobs |= {(tool, what): job for what, job in TOOLS[tool](one).items()}
+    least = dict.fromkeys(jobs, math.inf)
     for _ in range(repetitions):
-        for name, job in todo.items():
-            start = time.perf_counter()
+        for key, job in jobs.items():
+            start = time.process_time()
             job()
-            seconds[name].append(time.perf_counter() - start)
-    base = seconds["forward + backward"]
-    return {name: statistics.median(t / b for t, b in zip(times, base, strict=True)) for name, times in seconds.items()}
+            least[key] = min(least[key], time.process_time() - start)
+    base = least.pop(("", "baseline"))
+    return base, {key: seconds / base for key, seconds in least.items()}
+
+
+def memory(name: str, tool: str, what: str) -> float:
+    """Peak above rest in MB, in a fresh process."""
+    command = [sys.executable, "-m", "tests.benchmarks.networks", "--one", name, tool, what]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def peak(name: str, tool: str, what: str) -> float:
+    one = task(name)
+    few = Task(one.name, nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), torch.randn(4, 2), torch.zeros(4).long(), 2)
+    few.module(few.inputs)
+    if tool != "baseline":
+        TOOLS[tool](few)["Monte Carlo (1)"]()  # what is imported on use
+    training_pass(few)
+    Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
+    before = resident("VmRSS")
+    if tool == "baseline":
+        training_pass(one)
+    else:
+        TOOLS[tool](one)[what]()
+    return resident("VmHWM") - before
+
+
+def resident(which: str) -> float:
+    """Memory of this process in MB, from Linux."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return float(lines[which].split()[0]) / 1024
+
+
+def table(names: list[str], repetitions: int) -> list[str]:
+    lines = [
+        "| network | kept | tool | time, relative | memory, MB | largest error |",
+        "|---|---|---|---:|---:|---:|",
+    ]
+    for name in names:
+        one = task(name)
+        tools = [
+            tool for tool in TOOLS if (tool == "fisherkit" or find_spec(tool)) and not (tool != "fisherkit" and "GPT" in name)
+        ]
+        base, found = ratios(one, tools, repetitions)
+        lines.append(f"| {name} | forward and backward | PyTorch | 1 ({base:.2f} s) | {memory(name, 'baseline', ''):.0f} | |")
+        for (tool, what), ratio in sorted(found.items(), key=lambda item: (item[0][1], item[1])):
+            off = error(one, tool, what)
+            digits = "" if math.isnan(off) else f"{off:.0e}"
+            lines.append(f"| {name} | {what} | {tool} | {ratio:.2f} | {memory(name, tool, what):.0f} | {digits} |")
+            print(lines[-1], flush=True)
+    return lines
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tasks", nargs="*", help=f"of {', '.join(TASKS)}; those that can be built by default")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--examples", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--one", nargs=3, metavar=("TASK", "TOOL", "WHAT"))
     arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
-    print(f"MLP 784-1000-1000-10, {arguments.examples} examples, batch {BATCH}, float32, {arguments.threads} thread(s)")
-    for name, ratio in ratios(arguments.repetitions, arguments.examples).items():
-        print(f"{ratio:6.2f}  {name}")
+    if arguments.one:
+        print(peak(*arguments.one))
+        return
+    names = arguments.tasks or [name for name in TASKS if "Hugging" not in name or find_spec("transformers")]
+    lines = table(names, arguments.repetitions)
+    print("\n".join(lines))
+    if arguments.markdown:
+        before, _, rest = arguments.markdown.read_text().partition(START)
+        page = f"{before}{START}\n" + "\n".join(lines) + f"\n{END}{rest.partition(END)[2]}"
+        arguments.markdown.write_text(page)
 
 
 if __name__ == "__main__":

@@ -83,5 +83,5 @@ def test_nuisance_parameters_cost_information_inside_their_block() -> None:
 
 def test_too_large_is_refused_before_it_is_allocated() -> None:
     net = fk.networks.Model(nn.Linear(3000, 3000), "gaussian")
-    with pytest.raises(fk.errors.FisherkitError, match="the block-diagonal .* information"):
+    with pytest.raises(fk.errors.FisherkitError, match=r"the block-diagonal .* information"):
         fk.expected_information(net, inputs=torch.ones(2, 3000), structure="block-diagonal")

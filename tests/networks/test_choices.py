@@ -104,7 +104,7 @@ def test_each_estimator_is_calibrated(estimator: str, structure: str) -> None:
     """The trace over many seeds: no bias, and mcse is the error that is made."""
     model = fk.networks.Model(mlp(), "categorical")
     exact = fk.expected_information(model, inputs=X, structure=structure).trace
-    methods = [fk.MonteCarlo(8, rng=seed, estimator=estimator) for seed in range(40)]
+    methods = [fk.MonteCarlo(8, rng=seed, estimator=estimator) for seed in range(24)]
     runs = [fk.expected_information(model, inputs=X, structure=structure, method=method) for method in methods]
     z = np.array([float((F.trace - exact) / F.mcse_of(lambda F: F.trace)) for F in runs])
     assert abs(z.mean()) < 4 / len(z) ** 0.5
@@ -120,7 +120,7 @@ def test_one_sum_of_scores_per_batch_is_unbiased_whatever_the_batch() -> None:
         fk.expected_information(
             model, inputs=loader, structure="diagonal", method=fk.MonteCarlo(1, rng=seed, estimator="batches")
         ).trace
-        for seed in range(120)
+        for seed in range(80)
     ]
     error = np.std(traces) / len(traces) ** 0.5
     assert abs(np.mean(traces) - float(exact)) < 4 * error

@@ -188,6 +188,32 @@ def test_labels_that_do_not_count_may_be_anything(name: str) -> None:
     assert torch.equal(brute_force.flat(F), brute_force.flat(G))
 
 
+class Stream(torch.utils.data.IterableDataset):
+    """Its length is not known."""
+
+    def __iter__(self):
+        return iter([{key: value[n] for key, value in MAPPING.items()} for n in range(N)])
+
+
+def test_a_stream_of_mappings_is_a_loader_too() -> None:
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=3)
+    net = model(mask="attention_mask")
+    for verb, keyword in ((fk.expected_information, "inputs"), (fk.empirical_information, "data")):
+        torch.testing.assert_close(verb(net, **{keyword: loader}).dense(), verb(net, **{keyword: MAPPING}).dense())
+    method = fk.MonteCarlo(2, rng=0)
+    F, G = (fk.expected_information(net, inputs=one, method=method) for one in (loader, MAPPING))
+    torch.testing.assert_close(F.dense(), G.dense())
+
+
+def test_labels_of_many_classes_are_drawn_a_few_examples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fisherkit.networks import likelihoods
+
+    method, net = fk.MonteCarlo(3, rng=0), model(mask="attention_mask")
+    whole = fk.expected_information(net, inputs=MAPPING, method=method).dense()
+    monkeypatch.setattr(likelihoods, "ENTRIES", 2 * VOCABULARY * T)
+    assert torch.equal(fk.expected_information(net, inputs=MAPPING, method=method).dense(), whole)
+
+
 REFUSED = [
     ({"mask": "pad"}, MAPPING, r"mask='pad' is an entry of the batch; got a dict of input_ids, attention_mask, labels"),
     ({"mask": lambda b: b["labels"][:, 0] == 0}, MAPPING, r"a mask must have the labels' shape \(7, 4\); got \(7,\)"),

@@ -6,6 +6,7 @@ input once per entry of the kernel. Padding other than zeros is an operation of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -36,6 +37,22 @@ class Convolution(Use):
 
     def ready(self, batch: int) -> None:
         self.x = self.arranged(self._saved, batch)
+
+    def unfolded(self) -> Tensor:
+        """(b, P, groups, inputs): what the kernel meets at each of the P positions of the output, for KFAC's factors.
+
+        An example's gradient is the sum over the positions of its outer products with the gradient at the output.
+        """
+        if self.transposed:
+            raise NotImplementedError("a transposed convolution meets its input the other way round")
+        x, space = self.x.flatten(0, 1), self._kernel.ndim - 2
+        x = torch.nn.functional.pad(x, [n for n in reversed(self.padding) for _ in range(2)])
+        for axis in range(space):
+            reach = self.dilation[axis] * (self._kernel.shape[2 + axis] - 1) + 1
+            x = x.unfold(2 + axis, reach, self.stride[axis])[..., :: self.dilation[axis]]
+        x = x.reshape(len(x), self.groups, -1, math.prod(x.shape[2 : 2 + space]), math.prod(self._kernel.shape[2:]))
+        found = x.permute(0, 3, 1, 2, 4).flatten(3)
+        return found.reshape(len(self.x), -1, *found.shape[2:])
 
     def per_example(self, terms: Tensor, at: slice) -> Tensor:
         return torch.stack([self._one(g, x) for g, x in zip(terms, self.x[at], strict=True)])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from .graph import Edge, Graph
-from .use import Use, single
+from .use import Scratch, Use, single
 
 
 class Sum(Use):
@@ -58,7 +58,7 @@ class Sum(Use):
     def adds_squares(self) -> bool:
         return self.is_plain and self._rows == 1
 
-    def from_squares(self, squared: Tensor, total: Tensor | None) -> Tensor:
+    def from_squares(self, squared: Tensor, total: Tensor | None, scratch: Scratch) -> Tensor:
         found = squared.sum(dim=0).reshape(self.shape)
         return found if total is None else total + found
 

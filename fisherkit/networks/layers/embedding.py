@@ -66,6 +66,10 @@ class SharedRows(Sum):
         rows = self.summed(terms).reshape(len(terms), len(self._indices), -1)
         return terms.new_zeros(len(terms), *self.shape).index_add_(1, self._indices, rows)
 
+    @property
+    def is_plain(self) -> bool:
+        return False  # an index may be repeated
+
     def by_autograd(self, g: Tensor) -> Tensor:
         return super().by_autograd(g.sum_to_size(self._looked_up))
 

@@ -13,7 +13,7 @@ from ..network import Inputs, Network
 from .graph import Graph
 from .rules import uses
 from .trial import Order, order_of, scaled, weights, wrong
-from .use import Use, shape_of, single, slices, squares
+from .use import Scratch, Use, shape_of, single, slices, squares
 
 FEW = 2  # examples of the first trial
 Orders = list[Order]
@@ -44,7 +44,7 @@ class Forward:
             parameter.requires_grad_()
         with torch.enable_grad():
             self.output = network(inputs)
-        self.batch, self._values = len(inputs[0]), network.values
+        self.batch, self._values, self._scratch = len(inputs[0]), network.values, known.scratch
         graph = Graph(self.output, network.values)
         found = uses(graph, list(network.values))
         every = [use for own in found.values() for use in own]
@@ -67,10 +67,11 @@ class Forward:
         cotangent, by = weights(self.output)
         nodes = list(dict.fromkeys(use.node for use in every))
         plain, weighted = self._at(nodes, cotangent), self._at(nodes, scaled(cotangent, by))
-        bad = wrong(every, self.batch)
-        found = [
-            (Order.NONE, True) if use.kind in bad else order_of(use, plain[use.node], weighted[use.node], by) for use in every
-        ]
+        bad, orders = wrong(every, self.batch), {}
+        for use in every:  # a weight and its bias share their rows
+            if (at := (use.node, use.features)) not in orders:
+                orders[at] = order_of(use, plain[use.node], weighted[use.node], by)
+        found = [(Order.NONE, True) if use.kind in bad else orders[use.node, use.features] for use in every]
         return [order for order, _ in found], self.batch > 1 and all(lasting for _, lasting in found)
 
     def _at(self, nodes: list[Node], cotangent: Tensor) -> dict[Node, Tensor]:
@@ -111,16 +112,16 @@ class Forward:
         waiting: dict[Node, Tensor] = {}
         for cotangent in cotangents:
             g = self._at(self.nodes, cotangent)
-            for node in {use.node for use in quick.values()}:
+            for place, node in enumerate(dict.fromkeys(use.node for use in quick.values())):
                 if node in waiting:
                     waiting[node].addcmul_(single(g[node]), single(g[node]))
                 else:
-                    waiting[node] = single(g[node]) ** 2
+                    waiting[node] = self._scratch.square(single(g[node]), place)
             for name, own in self.uses.items():
                 if own and name not in quick:
                     add_to(total, name, self._squares(own, [use.terms(g[use.node], self.batch) for use in own]).double())
         for name, use in quick.items():
-            total[name] = use.from_squares(use.arranged(waiting[use.node], self.batch)[:, 0], total.get(name))
+            total[name] = use.from_squares(use.arranged(waiting[use.node], self.batch)[:, 0], total.get(name), self._scratch)
         for name in self.uses.keys() - total.keys():
             total[name] = torch.zeros_like(self._values[name], dtype=torch.float64, requires_grad=False)
 
@@ -136,6 +137,7 @@ class Trust:
 
     def __init__(self) -> None:
         self.orders: dict[Hashable, Orders] = {}
+        self.scratch = Scratch()
 
 
 def trusted(network: Network, inputs: Inputs) -> Trust:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .elementwise import Sum
 from .graph import Edge, Graph
-from .use import Use
+from .use import Scratch, Use
 
 
 class Matrix(Use):
@@ -42,8 +42,8 @@ class Matrix(Use):
     def adds_squares(self) -> bool:
         return bool(self.x.shape[1] == 1)
 
-    def from_squares(self, squared: Tensor, total: Tensor | None) -> Tensor:
-        x = self.x[:, 0] ** 2
+    def from_squares(self, squared: Tensor, total: Tensor | None, scratch: Scratch) -> Tensor:
+        x = scratch.square(self.x[:, 0])
         a, b = (squared, x) if self.edge.transposed else (x, squared)
         if total is not None and total.dtype == a.dtype:
             return total.addmm_(a.T, b)

@@ -43,16 +43,14 @@ def order_of(use: Use, g: Tensor, weighted: Tensor, by: Tensor) -> tuple[Order, 
         return Order.NONE, True
     right = {}
     for use.inner, order in ((False, Order.EXAMPLES_FIRST), (True, Order.POSITIONS_FIRST)):
-        rows, others = use.arranged(g, batch), use.arranged(weighted, batch)
-        alive = bool((rows.flatten(1) != 0).any(dim=1).all())
-        if _close(scaled(rows, by), others, g.dtype):
-            right[order] = alive
+        rows = use.arranged(g, batch)
+        if _close(scaled(rows, by), use.arranged(weighted, batch), g.dtype):
+            right[order] = bool((rows != 0).flatten(1).any(dim=1).all())
+        if use.positions(batch) == 1:
+            break
     if not right:
         return Order.NONE, True
-    order = next(iter(right))
-    if len(right) == 1 or use.positions(batch) == 1:
-        return order, right[order]
-    return Order.ANY, False
+    return (Order.ANY, False) if len(right) == 2 else next(iter(right.items()))
 
 
 def wrong(every: list[Use], batch: int) -> set[Hashable]:

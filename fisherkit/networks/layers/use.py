@@ -91,7 +91,7 @@ class Use(ABC):
     def by_autograd(self, g: Tensor) -> Tensor:
         """The whole batch's gradient as the operation itself computes it, to check `per_example`."""
         node: Any = self.edge.node
-        found = node(g)
+        found = node(g, *[None] * (len(node._input_metadata) - 1))
         one: Tensor = found.to_dense() if isinstance(found, Tensor) else found[self.edge.slot].to_dense()
         return (one.t() if self.edge.transposed else one).sum_to_size(self.shape)
 
@@ -104,9 +104,23 @@ class Use(ABC):
         """Whether `from_squares` needs no more than each example's squared terms: one position, one product."""
         return False
 
-    def from_squares(self, squared: Tensor, total: Tensor | None) -> Tensor:
+    def from_squares(self, squared: Tensor, total: Tensor | None, scratch: Scratch) -> Tensor:
         """Sum of squared gradients, added to a total; from squared terms (b, *features) summed over vectors."""
         raise NotImplementedError
+
+
+class Scratch:
+    """Squares in memory that the next batch uses again: the first touch of new memory costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], Tensor] = {}
+
+    def square(self, v: Tensor, place: object = None) -> Tensor:
+        """v², to be read before the next one of this shape at this place."""
+        key = (place, v.shape, v.dtype)
+        if key not in self._kept:
+            self._kept[key] = torch.empty_like(v, memory_format=torch.contiguous_format)
+        return torch.mul(v, v, out=self._kept[key])
 
 
 def slices(count: int, entries: int) -> list[slice]:
