@@ -68,6 +68,10 @@ class KeptEigenbasis(KeptDiagonal):
     right: ClassVar[dict[str, Tensor]]
     precision: ClassVar[Tensor]
 
+    def __init__(self, parameters: Parameters, device: torch.device) -> None:
+        super().__init__(parameters, device)
+        self._narrow: dict[tuple[int, torch.dtype], Tensor] = {}
+
     def add_squares(self, batch: Batch, vectors: Sequence[Tensor], total: dict[str, Tensor]) -> None:
         found = factors(batch.forward)
         turned = [name for name in self.parameters.names if len(self.left[name])]
@@ -81,11 +85,11 @@ class KeptEigenbasis(KeptDiagonal):
                 add_to(total, name, squares[name])
 
     def _add_turned(self, forward: Forward, vectors: Sequence[Tensor], own: list[Factor], total: dict[str, Tensor]) -> None:
-        x = _turned([factor.x for factor in own], [self._sides(factor)[1] for factor in own])
+        x = self._turned([factor.x for factor in own], [self._sides(factor)[1] for factor in own])
         summed: dict[str, Tensor] = {}
         for vector in vectors:
             terms = forward.terms(vector)
-            gradients = _turned([factor.g(terms) for factor in own], [self._sides(factor)[0] for factor in own])
+            gradients = self._turned([factor.g(terms) for factor in own], [self._sides(factor)[0] for factor in own])
             for factor, y, g in zip(own, x, gradients, strict=True):
                 if g.shape[1] > 1:
                     add_to(total, factor.name, _squares(factor, g, y))
@@ -105,6 +109,23 @@ class KeptEigenbasis(KeptDiagonal):
         """The bases of the outputs and of the inputs."""
         return _ordered(factor, self.left[factor.name], self.right[factor.name])
 
+    def _turned(self, rows: list[Tensor], bases: list[Tensor]) -> list[Tensor]:
+        """Rows in their bases; the same rows (a weight's and its bias's) in the same basis only once."""
+        done: dict[tuple[int, torch.Size, int], Tensor] = {}
+        out = []
+        for v, Q in zip(rows, bases, strict=True):
+            key = v.data_ptr(), v.shape, id(Q)
+            if key not in done:
+                done[key] = v @ self._cast(Q, v.dtype) if len(Q) > 1 else v
+            out.append(done[key])
+        return out
+
+    def _cast(self, Q: Tensor, dtype: torch.dtype) -> Tensor:
+        """A basis in the network's dtype, made once."""
+        if (id(Q), dtype) not in self._narrow:
+            self._narrow[id(Q), dtype] = Q.to(dtype)
+        return self._narrow[id(Q), dtype]
+
     @classmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
         left, right = ([side[name] for name in parameters.names] for side in (cls.left, cls.right))
@@ -123,18 +144,6 @@ def in_basis(factors: Structure) -> type[KeptEigenbasis]:
 def _ordered(factor: Factor, outputs: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """As the parameter holds them; twice is as given."""
     return (outputs, inputs) if factor.outputs_first else (inputs, outputs)
-
-
-def _turned(rows: list[Tensor], bases: list[Tensor]) -> list[Tensor]:
-    """Rows in their bases; the same rows (a weight's and its bias's) in the same basis only once."""
-    done: dict[tuple[int, torch.Size, int], Tensor] = {}
-    out = []
-    for v, Q in zip(rows, bases, strict=True):
-        key = v.data_ptr(), v.shape, Q.data_ptr()
-        if key not in done:
-            done[key] = v @ Q.to(v.dtype) if len(Q) > 1 else v
-        out.append(done[key])
-    return out
 
 
 def _squares(factor: Factor, g: Tensor, x: Tensor) -> Tensor:
