@@ -140,6 +140,14 @@ def test_directions_without_information_are_refused(double: bool) -> None:
     assert len(refusal.value.null_directions) == 4  # three inputs, and the bias
 
 
+def test_half_precision_is_squared_in_single() -> None:
+    module, X = case("plain")
+    module, X = module.bfloat16(), X.bfloat16()
+    net = fk.networks.Model(module, "categorical")
+    F, diagonal = (fk.expected_information(net, inputs=X, structure=structure) for structure in ("ekfac", "diagonal"))
+    assert float(F.trace) == pytest.approx(float(diagonal.trace), rel=1e-4)
+
+
 def test_bad_input() -> None:
     net = fk.networks.Model(nn.Linear(2, 2), "categorical")
     with pytest.raises(fk.errors.LayoutError, match=r"shared=.*'expand', 'reduce'; got 'sum'"):
