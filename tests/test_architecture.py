@@ -38,7 +38,7 @@ LAYERS = (
 )
 
 #: Inside structures the others are siblings: they know these, never each other, and promotion alone knows them all.
-FOUNDATION, PROMOTION = {"base", "inversion"}, "promotion"
+FOUNDATION, PROMOTION = {"base", "inversion", "products"}, "promotion"
 
 #: Modules that load others by a name made at run time, which the table cannot see, so that heavy ones come on use.
 BY_NAME = {"fisherkit", "fisherkit.model", "fisherkit.optional"}
@@ -63,7 +63,7 @@ PUBLIC = {
         sampled score spectra symbolic van_trees_bound""",
     "fisherkit.symbolic": "ExponentialFamily Independent Model as_location_family as_model parse_expression parse_model",
     "fisherkit.sampled": "Accumulator Family LatentModel Model Simulator as_location_family as_model",
-    "fisherkit.networks": "Bernoulli Categorical Gaussian HeteroscedasticGaussian KFAC Likelihood LowRank Model Poisson",
+    "fisherkit.networks": "Bernoulli Categorical EKFAC Gaussian HeteroscedasticGaussian KFAC Likelihood LowRank Model Poisson",
     "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound
         efficiency efficient_estimator hybrid_bound misspecified_bound van_trees_bound""",
     "fisherkit.estimation": """ConvergenceWarning Covariance Estimate HypothesisTest Identifiability Intervals LeastSquares

@@ -6,10 +6,22 @@ from ..optional import require
 
 require("torch", extra="torch", what="fisherkit.networks")
 
-from .kept import LowRank  # noqa: E402 only once torch is there
+from .eigenbasis import EKFAC  # noqa: E402 only once torch is there
+from .kept import LowRank  # noqa: E402
 from .kronecker import KFAC  # noqa: E402
 from .likelihood import Likelihood  # noqa: E402 only once torch is there
 from .likelihoods import Bernoulli, Categorical, Gaussian, HeteroscedasticGaussian, Poisson  # noqa: E402
 from .model import Model  # noqa: E402
 
-__all__ = ["KFAC", "Bernoulli", "Categorical", "Gaussian", "HeteroscedasticGaussian", "Likelihood", "LowRank", "Model", "Poisson"]
+__all__ = [
+    "EKFAC",
+    "KFAC",
+    "Bernoulli",
+    "Categorical",
+    "Gaussian",
+    "HeteroscedasticGaussian",
+    "Likelihood",
+    "LowRank",
+    "Model",
+    "Poisson",
+]

@@ -15,6 +15,7 @@ from ..arrays import check_budget
 from ..errors import DataError
 from ..parameters import Parameters
 from ..structures.base import Structure
+from ..structures.blocks import Blocks as BlocksStructure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..structures.low_rank import LowRank as LowRankStructure
@@ -83,10 +84,14 @@ class KeptDiagonal(Kept):
         return parameters.size
 
     def add(self, batch: Batch, vectors: Sequence[Tensor]) -> None:
-        batch.add_squares(vectors, self._partial)
+        self.add_squares(batch, vectors, self._partial)
         self._waiting += 1
         if self._waiting >= FLUSH:
             self._flush()
+
+    def add_squares(self, batch: Batch, vectors: Sequence[Tensor], total: dict[str, Tensor]) -> None:
+        """Add a batch's squares to sums by name."""
+        batch.add_squares(vectors, total)
 
     def _flush(self) -> None:
         for name, value in self._partial.items():
@@ -145,6 +150,46 @@ class KeptDense(Kept):
     @classmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
         return Dense(arrays[0], parameters)
+
+
+class KeptBlocks(Kept):
+    """A matrix for the parameters of each module."""
+
+    name = "block-diagonal"
+
+    def __init__(self, parameters: Parameters, device: torch.device) -> None:
+        super().__init__(parameters, device)
+        self._places = [parameters.positions(group) for group in _by_module(parameters)]
+        self._totals = [torch.zeros(len(at), len(at), dtype=torch.float64, device=device) for at in self._places]
+
+    @classmethod
+    def entries(cls, parameters: Parameters) -> int:
+        return sum(parameters.select(group).size ** 2 for group in _by_module(parameters))
+
+    def add(self, batch: Batch, vectors: Sequence[Tensor]) -> None:
+        for rows in batch.rows(vectors):
+            for at, total in zip(self._places, self._totals, strict=True):
+                v = rows[:, at]
+                total.addmm_(v.T, v)
+        if not all(bool(torch.isfinite(total.diagonal()).all()) for total in self._totals):
+            for vector in vectors:
+                batch.scores(vector)  # names the example
+            raise DataError("a squared score is not finite: it is beyond the range of float64.")
+
+    def arrays(self) -> list[Tensor]:
+        return self._totals
+
+    @classmethod
+    def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
+        return BlocksStructure(arrays, _by_module(parameters), parameters)
+
+
+def _by_module(parameters: Parameters) -> list[list[str]]:
+    """Names that differ only after their last dot."""
+    groups: dict[str, list[str]] = {}
+    for name in parameters.names:
+        groups.setdefault(name.rpartition(".")[0], []).append(name)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ outer product is approximated by that of x x' times that of g g'.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from .products import Factor, factors
 from .sums import Batch
 
 SHARED = ("expand", "reduce")
+STRIP = 128  # rows of a symmetric product formed at a time
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class KeptKronecker(Kept):
     def __init__(self, parameters: Parameters, device: torch.device) -> None:
         super().__init__(parameters, device)
         self._rest = KeptDiagonal(parameters, device)
-        self._partial: dict[str, Tensor] = {}
-        self._total: dict[str, Tensor] = {}
+        self._partial: dict[tuple[str, ...], Tensor] = {}
+        self._total: dict[tuple[str, ...], Tensor] = {}
         self._factors: dict[str, Factor] = {}
         self._examples, self._waiting, self._precision = 0, 0, 0.0
 
@@ -79,14 +80,13 @@ class KeptKronecker(Kept):
             changed = ", ".join(sorted(found.keys() ^ self._factors.keys()))
             raise LayoutError(f"{changed}: used otherwise in this batch than in the first, so that no one product fits.")
         self._factors = found
-        for name, factor in found.items():
-            x = factor.x.mean(dim=1) if self.shared == "reduce" else factor.x.flatten(0, 1)
-            self._add(f"{name}:x", x, 1 if self.shared == "reduce" else factor.x.shape[1])
+        reduced = self.shared == "reduce"
+        inputs = {name: factor.x for name, factor in found.items()}
+        self._add("x", inputs, lambda x: x.mean(dim=1) if reduced else x.flatten(0, 1), positions=not reduced)
         for vector in vectors:
             terms = batch.forward.terms(vector)
-            for name, factor in found.items():
-                g = factor.g(terms)
-                self._add(f"{name}:g", g.sum(dim=1) if self.shared == "reduce" else g.flatten(0, 1), 1)
+            gradients = {name: factor.g(terms) for name, factor in found.items()}
+            self._add("g", gradients, lambda g: g.sum(dim=1) if reduced else g.flatten(0, 1))
         if len(found) < len(self.parameters.names):
             self._rest.add(batch, vectors)
         self._examples += len(batch)
@@ -95,21 +95,31 @@ class KeptKronecker(Kept):
         if self._waiting >= FLUSH:
             self._flush()
 
-    def _add(self, key: str, rows: Tensor, positions: int) -> None:
-        """rows' rows / positions, in the network's own dtype until float64 takes over."""
-        if key in self._partial:
-            self._partial[key].addmm_(rows.T, rows, alpha=1 / positions)
-        else:
-            self._partial[key] = torch.mm(rows.T, rows).div_(positions)
+    def _add(self, side: str, rows: dict[str, Tensor], flat: Callable[[Tensor], Tensor], *, positions: bool = False) -> None:
+        """Products of rows in the network's own dtype, until float64 takes over; once for all parameters that share the rows."""
+        sharing: dict[Any, list[str]] = {}
+        for name, v in rows.items():
+            sharing.setdefault((v.data_ptr(), v.shape, v.stride()), []).append(name)
+        for names in sharing.values():
+            v = rows[names[0]]
+            _add_gram(self._partial, (side, *names), flat(v), 1 / v.shape[1] if positions else 1.0)
 
     def _flush(self) -> None:
         for key, value in self._partial.items():
             if not bool(torch.isfinite(value.diagonal()).all()):
-                raise LayoutError(
-                    f"the products of {key.split(':')[0]} are not finite: its inputs or its gradients have diverged."
-                )
-            self._total[key] = self._total[key] + value.double() if key in self._total else value.double()
+                raise LayoutError(f"the products of {', '.join(key[1:])} are not finite: inputs or gradients have diverged.")
+            for i in range(0, len(value), STRIP):
+                value[:i, i : i + STRIP] = value[i : i + STRIP, :i].T
+            if key in self._total:
+                self._total[key] += value
+            else:
+                self._total[key] = value.double()
         self._partial, self._waiting = {}, 0
+
+    def _side(self, side: str, name: str) -> Tensor:
+        """A parameter's mean; one tensor for all that share it throughout."""
+        found = [value for key, value in self._total.items() if key[0] == side and name in key[1:]]
+        return found[0] if len(found) == 1 else torch.stack(found).sum(dim=0)
 
     def arrays(self) -> list[Tensor]:
         raise NotImplementedError("factors are no sums of parts")
@@ -117,6 +127,8 @@ class KeptKronecker(Kept):
     def mean(self, count: int) -> Structure:
         """The inputs' products over the examples, the gradients' over the count."""
         self._flush()
+        for key, value in self._total.items():
+            value /= self._examples if key[0] == "x" else count
         squares = dict(zip(self.parameters.names, self._rest.arrays(), strict=True))
         left, right = [], []
         for name in self.parameters.names:
@@ -124,7 +136,7 @@ class KeptKronecker(Kept):
                 left.append(squares[name] / count)
                 right.append(torch.ones(1, 1, dtype=torch.float64, device=self.device))
                 continue
-            x, g = self._total[f"{name}:x"] / self._examples, self._total[f"{name}:g"] / count
+            x, g = self._side("x", name), self._side("g", name)
             first, second = (g, x) if self._factors[name].outputs_first else (x, g)
             left.append(first)
             right.append(second)
@@ -134,6 +146,15 @@ class KeptKronecker(Kept):
     @classmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:
         raise NotImplementedError("factors are no sums of parts")
+
+
+def _add_gram(sums: dict[tuple[str, ...], Tensor], key: tuple[str, ...], rows: Tensor, factor: float) -> None:
+    """Add factor * rows' rows to its lower triangle, strip by strip: what is above is not used."""
+    n = rows.shape[1]
+    if key not in sums:
+        sums[key] = rows.new_zeros(n, n)
+    for i in range(0, n, STRIP):
+        sums[key][i : i + STRIP, : i + STRIP].addmm_(rows[:, i : i + STRIP].T, rows[:, : i + STRIP], alpha=factor)
 
 
 def _shapes(parameters: Parameters) -> Any:

@@ -105,7 +105,7 @@ class Model(model.Model):
     """
 
     takes_inputs = True
-    structures = ("dense", "diagonal", "kfac", "low-rank", "operator")
+    structures = ("dense", "diagonal", "block-diagonal", "ekfac", "kfac", "low-rank", "operator")
 
     def __init__(
         self,
@@ -158,14 +158,19 @@ class Model(model.Model):
 
     @undisturbed
     def expected_information(
-        self, theta: Theta = None, *, inputs: Any = None, method: Method | None = None, structure: str = "diagonal"
+        self, theta: Theta = None, *, inputs: Any = None, method: Method | None = None, structure: Any = "diagonal"
     ) -> FisherInformation:
         require(method or Exact(), (Exact, MonteCarlo), what="a network", estimators=NETWORK)
         if isinstance(method, MonteCarlo):
             refuse_options(method, what="a network", taken=("estimator",))
         if structure == "operator":
             return self._operator(theta, inputs, method or Exact())
-        kind = kept_as(structure)
+        kind = kept_as(
+            structure,
+            lambda kfac: self._first(
+                inputs, lambda: self.expected_information(theta, inputs=inputs, method=method, structure=kfac)
+            ),
+        )
         if isinstance(method, MonteCarlo):
             mean, errors = self._monte_carlo(theta, inputs, method, kind)
             method = method if errors else replace(method, groups=0)
@@ -187,7 +192,7 @@ class Model(model.Model):
         return FisherInformation.of(mean, Provenance(kind="expected", method=Exact()))
 
     @undisturbed
-    def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
+    def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: Any = "dense") -> FisherInformation:
         if structure == "operator":
             found = (
                 (batch, self.counting.scores(self.likelihood, batch.output, labels, weights), weights)
@@ -195,7 +200,9 @@ class Model(model.Model):
             )
             product, count = self._product(theta, found, mean=False)
             return FisherInformation.of(product, Provenance(kind="empirical", n=count))
-        kind = kept_as(structure)
+        kind = kept_as(
+            structure, lambda kfac: self._first(data, lambda: self.empirical_information(theta, data=data, structure=kfac))
+        )
         with self._shared(kind) as share:
             kept, count = share.sum(lambda: self._kept(kind)), 0
             for batch, labels, weights in self._labelled(theta, data, share):
@@ -268,6 +275,13 @@ class Model(model.Model):
     def _kept(self, kind: type[Kept], sums: int = 1) -> Kept:
         kind.check(self.parameters, sums)
         return kind(self.parameters, self.device)
+
+    def _first(self, source: Any, verb: Callable[[], FisherInformation]) -> Structure:
+        """The first of two passes over the data."""
+        self._alone("structure='ekfac'")
+        if hasattr(source, "__next__"):
+            raise DataError("structure='ekfac' passes over the data twice, and an iterator is spent after once: give a loader.")
+        return verb()._structure
 
     def _of_inputs(self, inputs: Any) -> Iterator[Item]:
         source = batches.of_inputs(inputs, self.device, mask=self.counting.mask)

@@ -54,7 +54,7 @@ def factors(forward: Forward) -> dict[str, Factor]:
         if isinstance(use, Matrix):
             found[name] = Factor(name, single(use.x), use.edge.transposed)
         elif isinstance(use, Sum) and use.is_plain:
-            found[name] = Factor(name, forward.output.new_ones(forward.batch, int(use.positions(forward.batch)), 1))
+            found[name] = Factor(name, single(forward.output.new_ones(forward.batch, int(use.positions(forward.batch)), 1)))
     return found
 
 

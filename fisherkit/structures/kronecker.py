@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self, final
 
@@ -14,6 +13,7 @@ from ..errors import EntriesError, MethodError
 from ..parameters import Parameters, concatenate
 from .base import Leaves, Structure
 from .inversion import Inversion, invert, singular
+from .products import assembled, column, kron, sandwich
 
 MOST_NAMED = 1000  # null directions that an error carries
 
@@ -72,11 +72,11 @@ class Kronecker(Structure):
         """Damped in the factors' eigenvectors, so that the damping is that of the whole matrix; else side by side."""
         if not damping:
             pairs = zip(self._inversions, leaves, strict=True)
-            return [_sandwich(left.inverse(), right.inverse(), v) for (left, right), v in pairs]
+            return [sandwich(left.inverse(), right.inverse(), v) for (left, right), v in pairs]
         out = []
         for (values, Q, P), v in zip(self._spectra, leaves, strict=True):
-            inner = _sandwich(Q, P, v, transposed=True)
-            out.append(_sandwich(Q, P, inner / _column(values + damping, inner)))
+            inner = sandwich(Q, P, v, transposed=True)
+            out.append(sandwich(Q, P, inner / column(values + damping, inner)))
         return out
 
     def variances(self) -> Leaves:
@@ -86,10 +86,10 @@ class Kronecker(Structure):
         return [_outer(_diagonal(L), _diagonal(R)) for L, R in self._sides]
 
     def dense(self) -> Array:
-        return self._assembled([_kron(L, R) for L, R in self._sides])
+        return self._assembled([kron(L, R) for L, R in self._sides])
 
     def inverse(self) -> Array:
-        return self._assembled([_kron(left.inverse(), right.inverse()) for left, right in self._inversions])
+        return self._assembled([kron(left.inverse(), right.inverse()) for left, right in self._inversions])
 
     def logdet(self) -> Any:
         each = zip(self._inversions, self._sides, strict=True)
@@ -113,7 +113,7 @@ class Kronecker(Structure):
 
     def _product(self, L: Array, R: Array, v: Array) -> Array:
         same_family(L, v, verb="F @ v")
-        return _sandwich(L, R, v)
+        return sandwich(L, R, v)
 
     @cached_property
     def _spectra(self) -> list[tuple[Array, Array | None, Array]]:
@@ -137,29 +137,13 @@ class Kronecker(Structure):
             out.append((left, invert(R, columns, precision=self.precision)))
         return out
 
-    def _assembled(self, blocks: Sequence[Array]) -> Array:
+    def _assembled(self, blocks: Iterable[Array]) -> Array:
         p = self.parameters.size
         check_budget(p * p, what=f"the dense {p} x {p} matrix", cheaper="F.solve(v, damping=...) and F.logdet never form it.")
-        out = blocks[0].new_zeros((p, p)) if hasattr(blocks[0], "new_zeros") else array_namespace(blocks[0]).zeros((p, p))
-        start = 0
-        for block in blocks:
-            out[start : start + len(block), start : start + len(block)] = block
-            start += len(block)
-        return out
+        return assembled(blocks, p)
 
     def _with(self, left: Leaves, right: Leaves) -> Self:
         return type(self)(left, right, self._precision, self.parameters)
-
-
-def _sandwich(L: Array | None, R: Array, v: Array, *, transposed: bool = False) -> Array:
-    """(L (x) R) v, or its transpose's; L may be a diagonal, or None for the identity."""
-    m = math.prod(v.shape[:1]) // len(R)
-    wide = v.reshape(m, len(R), -1)
-    if L is not None:
-        left = L.T if transposed and L.ndim == 2 else L
-        wide = wide * left[:, None, None] if left.ndim == 1 else (left @ wide.reshape(m, -1)).reshape(wide.shape)
-    right = R.T if transposed else R
-    return (right @ wide).reshape(v.shape)
 
 
 class _Diagonal:
@@ -172,7 +156,7 @@ class _Diagonal:
             raise singular([{parameters.label(i): 1.0} for i in empty[:MOST_NAMED]], parameters)
 
     def solve(self, b: Array) -> Array:
-        return b / _column(self._values, b)
+        return b / column(self._values, b)
 
     def inverse(self) -> Array:
         return 1 / self._values
@@ -205,14 +189,3 @@ def _unit(side: Array) -> Array:
     root = xp.sqrt(_diagonal(side))
     root = xp.where(root > 0, root, root * 0 + 1)
     return side / (root[:, None] * root[None, :])
-
-
-def _kron(L: Array, R: Array) -> Array:
-    xp = array_namespace(R)
-    if L.ndim == 1:
-        L = xp.eye(len(L), dtype=L.dtype, **({"device": L.device} if hasattr(L, "is_cuda") else {})) * L[None, :]
-    return (L[:, None, :, None] * R[None, :, None, :]).reshape(len(L) * len(R), -1)
-
-
-def _column(values: Array, like: Array) -> Array:
-    return values if like.ndim == 1 else values[:, None]

@@ -9,13 +9,17 @@ from array_api_compat import array_namespace
 from ..arrays import Array, eye, same_family
 from ..parameters import Parameters, concatenate
 from .base import Structure
+from .blocks import Blocks
 from .dense import Dense
 from .diagonal import Diagonal
+from .eigenbasis import Eigenbasis
 from .kronecker import Kronecker
 from .low_rank import LowRank
 from .operator import Operator
 
-STRUCTURES: dict[str, type[Structure]] = {cls.name: cls for cls in (Dense, Diagonal, Kronecker, LowRank, Operator)}
+STRUCTURES: dict[str, type[Structure]] = {
+    cls.name: cls for cls in (Dense, Diagonal, Blocks, Eigenbasis, Kronecker, LowRank, Operator)
+}
 
 
 def to_dense(structure: Structure) -> Dense:
@@ -28,15 +32,17 @@ def to_operator(structure: Structure) -> Operator:
     return structure if isinstance(structure, Operator) else Operator.of(structure)
 
 
-#: what becomes of both when they are added: the first of these that either is, else dense; equal ones that are not here add
-SUMS: dict[str, Callable[[Structure], Structure]] = {"operator": to_operator, "kfac": to_operator}
+#: what becomes of both when they are added: the first of these that either is, else dense; two of a kind that is not here add
+SUMS: dict[str, Callable[[Structure], Structure]] = {"operator": to_operator, "kfac": to_operator, "ekfac": to_operator}
 
 
 def add(a: Structure, b: Structure) -> Structure:
     """a + b, in the cheapest structure that holds both; a sum of Kronecker products is lazy."""
-    if type(a) is not type(b) or isinstance(a, Kronecker):
+    if type(a) is not type(b) or a.name in SUMS:
         promote = next((SUMS[name] for name in SUMS if name in (a.name, b.name)), to_dense)
         a, b = promote(a), promote(b)
+    if isinstance(a, Blocks) and isinstance(b, Blocks) and a.groups != b.groups:
+        a, b = to_dense(a), to_dense(b)
     return a.add(b)
 
 

@@ -1,4 +1,4 @@
-"""Diagonals of networks, relative to a forward and backward pass of the mean loss over the same batches.
+"""Diagonals and Kronecker factors of networks, relative to a forward and backward pass of the mean loss over the same batches.
 
 Run ``python -m tests.benchmarks.networks`` (some minutes). Times are CPU seconds of this process, float32, each the least of
 several interleaved repetitions, over the least of the baseline's. Memory is the peak above rest, each in a process of its own.
@@ -152,7 +152,15 @@ def ours(one: Task) -> dict[str, Job]:
         "empirical": lambda: flat(fk.empirical_information(net, data=one.pairs, structure="diagonal")),
         "Monte Carlo (1)": expected(fk.MonteCarlo(1, rng=0, groups=0)),
     }
-    return {**out, "exact, 10 classes": expected(fk.Exact())} if one.name == "MLP" else out
+    if one.name != "MLP":
+        return out
+
+    def factors(structure: str) -> Job:
+        loader, method = [(x,) for x in inputs], fk.MonteCarlo(1, rng=0)
+        return lambda: fk.expected_information(net, inputs=loader, structure=structure, method=method).trace.reshape(1)
+
+    kronecker = {f"Monte Carlo (1), {name}": factors(name) for name in ("kfac", "ekfac")}
+    return {**out, "exact, 10 classes": expected(fk.Exact()), **kronecker}
 
 
 def backpack(one: Task) -> dict[str, Job]:
@@ -271,7 +279,10 @@ def resident(which: str) -> float:
 
 
 def table(names: list[str], repetitions: int) -> list[str]:
-    lines = ["| network | diagonal | tool | time, relative | memory, MB | largest error |", "|---|---|---|---:|---:|---:|"]
+    lines = [
+        "| network | kept | tool | time, relative | memory, MB | largest error |",
+        "|---|---|---|---:|---:|---:|",
+    ]
     for name in names:
         one = task(name)
         tools = [

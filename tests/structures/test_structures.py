@@ -20,7 +20,9 @@ import fisherkit as fk
 from fisherkit.arrays import as_entries, family
 from fisherkit.parameters import Parameters
 from fisherkit.provenance import Provenance
+from fisherkit.structures.blocks import Blocks
 from fisherkit.structures.dense import Dense
+from fisherkit.structures.eigenbasis import Eigenbasis
 from fisherkit.structures.kronecker import Kronecker
 from fisherkit.structures.low_rank import LowRank
 from fisherkit.structures.operator import Operator
@@ -59,6 +61,29 @@ def _kronecker(matrix: Any, shapes: dict[str, tuple[int, ...]]) -> fk.FisherInfo
     return fk.FisherInformation.of(stored, Provenance(kind="expected"))
 
 
+def _eigenbasis(matrix: Any, shapes: dict[str, tuple[int, ...]]) -> fk.FisherInformation:
+    """Numbers in no basis: bases have units, and are tested apart."""
+    parameters, entries = Parameters.of(shapes), as_entries(matrix)
+    values = parameters.split(array_namespace(entries).linalg.diagonal(entries))
+    left, right = [entries[:0, :0] for _ in values], [0 * entries[:1, :1] + 1 for _ in values]
+    stored = Eigenbasis(values, left, right, 0 * entries[0, 0] + EPSILON, parameters)
+    return fk.FisherInformation.of(stored, Provenance(kind="expected"))
+
+
+def _blocks(matrix: Any, shapes: dict[str, tuple[int, ...]]) -> fk.FisherInformation:
+    """Two groups that take turns."""
+    parameters, entries = Parameters.of(shapes), as_entries(matrix)
+    groups = [parameters.names[i::2] for i in range(2)]
+    places = [parameters.positions(group) for group in groups]
+    stored = Blocks([entries[at][:, at] for at in places], groups, parameters)
+    return fk.FisherInformation.of(stored, Provenance(kind="expected"))
+
+
+def _same_group(shapes: dict[str, tuple[int, ...]]) -> np.ndarray:
+    number = np.concatenate([np.full(int(np.prod(shape)), i % 2) for i, shape in enumerate(shapes.values())])
+    return number[:, None] == number[None, :]
+
+
 def _same_parameter(shapes: dict[str, tuple[int, ...]]) -> np.ndarray:
     """One within a parameter's block, zero between."""
     number = np.concatenate([np.full(int(np.prod(shape)), i) for i, shape in enumerate(shapes.values())])
@@ -85,6 +110,8 @@ ROWS = {
     for row in (
         Row("dense", lambda matrix, shapes: fk.FisherInformation(matrix, parameters=shapes), lambda matrix, _: matrix),
         Row("diagonal", _diagonal, lambda matrix, _: np.diag(np.diagonal(matrix))),
+        Row("block-diagonal", _blocks, lambda matrix, shapes: matrix * _same_group(shapes)),
+        Row("ekfac", _eigenbasis, lambda matrix, _: np.diag(np.diagonal(matrix))),
         Row("kfac", _kronecker, lambda matrix, shapes: matrix * _same_parameter(shapes)),
         Row("low-rank", _low_rank, lambda matrix, _: matrix),
         Row("operator", _operator, lambda matrix, _: matrix, ("solve", "logdet", "marginalize the first"), 1e-10),
@@ -217,12 +244,12 @@ def test_eigenvalues_are_the_spectrum(row: Row, problem: Problem) -> None:
 @pytest.mark.parametrize("other", ROWS.values(), ids=ROWS)
 def test_any_two_structures_add(row: Row, other: Row, make: Callable[[Any], Any]) -> None:
     shapes = {"a": (2,), "b": ()}
-    if "kfac" in (row.name, other.name) and "sympy" in make.__name__:
+    if {"kfac", "ekfac"} & {row.name, other.name} and "sympy" in make.__name__:
         pytest.skip("Kronecker factors are numbers")
     M = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, -0.25], [0.5, -0.25, 2.0]])
     total = row.build(make(M), shapes) + other.build(make(2 * M), shapes)["b", "a"]
     np.testing.assert_allclose(plain(total.dense()), row.stands_for(M, shapes) + other.stands_for(2 * M, shapes), rtol=1e-13)
-    lazy = {"operator", "kfac"} & {row.name, other.name}
+    lazy = {"operator", "kfac", "ekfac"} & {row.name, other.name}
     assert total.structure == ("operator" if lazy else row.name if row is other else "dense")
 
 
