@@ -1,7 +1,7 @@
 """The experiment of the EWC paper: three tasks of permuted digits, learnt one after the other by one network.
 
-Plain training forgets; holding all weights alike (L2) keeps the old tasks and cannot learn the new ones; holding each
-weight by its Fisher information (EWC) does both. Figure 2A of Kirkpatrick et al. (2017), PNAS 114:3521.
+Plain training forgets; holding all weights alike (L2) loses an old task, or held harder cannot learn the new one; holding each
+weight by its Fisher information (EWC) keeps and learns. Figure 2A of Kirkpatrick et al. (2017), PNAS 114:3521.
 
     python examples/permuted_digits.py                    # scikit-learn's 1,797 digits, under a minute
     python examples/permuted_digits.py --data FOLDER      # MNIST or Fashion-MNIST: the four idx files, .gz or not

@@ -93,7 +93,7 @@ def test_ewc_keeps_and_learns_where_plain_training_and_l2_do_not(example, digits
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_no_strength_lets_l2_do_both(example, digits) -> None:
+def test_ewc_keeps_and_learns_where_the_best_l2_does_not(example, digits) -> None:
     """Over the whole grid, three seeds, the strengths picked by each on validation images."""
     for seed in range(3):
         curves = example.compare(digits, seed=seed, epochs=20, widths=(400,), tick=lambda: None)
