@@ -176,7 +176,7 @@ def _beside(density: Density, end: float, blur: float, distance: np.ndarray, wei
     There the log-density is linear in the log of the distance, and the score too, or a power of it where the end
     moves: both are read from two points further in; what that may miss counts as error, and so does a bend that goes on.
     """
-    anchors = end - blur * np.array([1.0, 10.0, 2.0, 4.0, 8.0, 16.0])
+    anchors = end - blur * np.array([1.0, 10.0, 2.0, 4.0, 8.0, 16.0, 100.0])
     with np.errstate(all="ignore"):
         log, (s, _) = np.asarray(density.log(anchors), dtype=float), density.score(anchors)
     if not (np.all(np.isfinite(log)) and np.all(np.isfinite(s))):
@@ -190,8 +190,10 @@ def _beside(density: Density, end: float, blur: float, distance: np.ndarray, wei
         power = s[0] * ratio ** inward[:, None]
     scores = np.where(ratio > 2, power, s[0] + (s[0] - s[1]) * inward[:, None])
     near, far = log[0] - 2 * log[2] + log[3], log[3] - 2 * log[4] + log[5]  # a bend in the distance itself is 4 times less near
-    bent = np.minimum(abs(4 * near - far) / 3 * (inward * np.log2(10)) ** 2 / 2 + abs(near), 1.0)
-    return _weighted(mass, scores, (1e-4 + bent[:, None]) * np.abs(scores))
+    bent = np.minimum(abs(4 * near - far) / 3 * (inward * np.log2(10)) ** 2 / 2 + 9 * abs(near) * (1 + inward), 1.0)
+    curved = np.abs(s[0] - 2 * s[1] + s[6]) / 9 + 1e-9 * np.abs(s[0])  # a score is linear in log distance but for this
+    slack = np.where(ratio > 2, 1e-4 * np.abs(scores), curved * (1 + inward[:, None]))
+    return _weighted(mass, scores, slack + bent[:, None] * np.abs(scores))
 
 
 def _fall_off(log_density: Function, center: float, sign: float) -> float:

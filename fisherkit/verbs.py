@@ -42,7 +42,7 @@ def expected_information(
     *,
     inputs: Any = None,
     method: Method | None = None,
-    structure: str = "dense",
+    structure: Any = "dense",
 ) -> FisherInformation:
     r"""Expected Fisher information, :math:`I(\theta) = E[s s^\top]`, of one observation.
 
@@ -59,8 +59,8 @@ def expected_information(
     method : Exact, Quadrature or MonteCarlo, optional
         How the expectation is taken. By default the best that the model has: a closed form, else quadrature, else
         it must be given.
-    structure : {"dense", "diagonal"}, and for networks "low-rank" and "operator"
-        What is kept. A network's Monte Carlo information has an error where its parts add up: dense and diagonal.
+    structure : {"dense", "diagonal"}; for networks also "block-diagonal", "kfac", "ekfac", "low-rank" and "operator"
+        What is kept: a name, or an object that says more, such as ``fk.networks.LowRank(30)``.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def expected_information(
     return source.expected_information(theta, inputs=inputs, method=method, structure=structure)
 
 
-def observed_information(model: Any, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
+def observed_information(model: Any, theta: Theta = None, *, data: Any = None, structure: Any = "dense") -> FisherInformation:
     r"""Observed information, :math:`-\sum_i \nabla^2 \log p(x_i; \theta)`, over the data given.
 
     Parameters
@@ -103,7 +103,7 @@ def observed_information(model: Any, theta: Theta = None, *, data: Any = None, s
     return source.observed_information(theta, data=data, structure=structure)
 
 
-def empirical_information(model: Any, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
+def empirical_information(model: Any, theta: Theta = None, *, data: Any = None, structure: Any = "dense") -> FisherInformation:
     r"""Empirical information, :math:`\sum_i s_i s_i^\top`, over the data given: the outer product of gradients.
 
     Parameters

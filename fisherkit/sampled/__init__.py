@@ -7,11 +7,12 @@ from typing import Any
 from .accumulator import Accumulator
 from .expectations import shifted
 from .families import Family
+from .gaussian import GaussianModel
 from .latent import LatentModel
 from .model import Model
 from .simulator import Simulator
 
-__all__ = ["Accumulator", "Family", "LatentModel", "Model", "Simulator", "as_location_family", "as_model"]
+__all__ = ["Accumulator", "Family", "GaussianModel", "LatentModel", "Model", "Simulator", "as_location_family", "as_model"]
 
 
 def as_model(value: Any) -> Any:

@@ -92,28 +92,51 @@ class Family(model.Model):
                 condition="integer_parameter",
                 parameter=integers[0],
             )
-        names = tuple(values)
-        make = lambda at: self._make({**self._fixed, **dict(zip(names, at, strict=True))})  # noqa: E731 a closure
-        point = np.array([float(value) for value in values.values()])
-        return _model_of(make, names, point, discrete=self._make.discrete)
+        return _model_of(self._make, values, self._fixed)
 
 
-def _model_of(make: Callable[[np.ndarray], Any], names: tuple[str, ...], point: np.ndarray, *, discrete: bool) -> Model:
-    log = "logpmf" if discrete else "logpdf"
-    own = Model(
-        lambda x, at: np.asarray(getattr(make(at), log)(x), dtype=float),
-        sampler=lambda at, size, rng: _draw(make(at), size, rng),
-        parameters=names,
-        support=lambda at: make(at).support(),
-        discrete=discrete,
-    )
-    own._point, own._center = point, lambda at: float(make(at).median())
+def _model_of(maker: _Maker, values: Mapping[str, Any], fixed: Mapping[str, Any]) -> Model:
+    names = tuple(values)
+    point = np.array([float(value) for value in values.values()])
+
+    def make(at: np.ndarray) -> Any:
+        return maker({**fixed, **dict(zip(names, at, strict=True))})
+
     with np.errstate(all="ignore"):
         low, high = map(float, make(point).support())
     if not low < high:
         given = ", ".join(f"{name}={value:g}" for name, value in zip(names, point, strict=True))
         raise LayoutError(f"{given} is outside the domain of the family: its support there is ({low}, {high}).")
+    own = Model(
+        _LogDensity(maker, names, fixed),
+        sampler=lambda at, size, rng: _draw(make(at), size, rng),
+        parameters=names,
+        support=lambda at: maker.support({**fixed, **dict(zip(names, at, strict=True))}),
+        discrete=maker.discrete,
+    )
+    own._point, own._center = point, lambda at: float(make(at).median())
     return own
+
+
+class _LogDensity:
+    """The log-density of a family in the parameters named, at one point or at many in one call."""
+
+    def __init__(self, maker: _Maker, names: tuple[str, ...], fixed: Mapping[str, Any]) -> None:
+        self._maker, self._names, self._fixed = maker, names, fixed
+
+    def __call__(self, x: Any, at: np.ndarray) -> np.ndarray:
+        return self._maker.log(x, {**self._fixed, **dict(zip(self._names, at, strict=True))})
+
+    def many(self, x: Any, points: np.ndarray) -> np.ndarray:
+        """(n, m) log-densities of n observations at m points."""
+        columns = {name: points[:, j] for j, name in enumerate(self._names)}
+        return self._maker.log(np.asarray(x)[:, None], {**self._fixed, **columns})
+
+    def sizes(self, at: np.ndarray) -> np.ndarray:
+        """Of the parameters: a location is as large as the scale, where the family has one."""
+        known = {**self._fixed, **dict(zip(self._names, at, strict=True))}
+        spread = abs(float(known.get("scale", 1.0)))
+        return np.array([spread if name == "loc" else abs(v) or 1.0 for name, v in zip(self._names, at, strict=True)])
 
 
 class _Maker:
@@ -122,6 +145,18 @@ class _Maker:
     def __init__(self, build: Callable[..., Any], names: set[str], integers: set[str], *, discrete: bool) -> None:
         self._build, self._names = build, names
         self.integers, self.discrete = integers, discrete
+        self._log = "logpmf" if discrete else "logpdf"
+
+    def log(self, x: Any, values: Mapping[str, Any]) -> np.ndarray:
+        """The log-density; the old infrastructure is asked without freezing, which would take most of the time."""
+        if not hasattr(self._build, "_shape_info"):
+            return np.asarray(getattr(self(values), self._log)(x), dtype=float)
+        return np.asarray(getattr(self._build, self._log)(x, **values), dtype=float)
+
+    def support(self, values: Mapping[str, Any]) -> tuple[float, float]:
+        own: Any = self._build
+        low, high = own.support(**values) if hasattr(own, "_shape_info") else self(values).support()
+        return float(low), float(high)
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
         if unknown := sorted(set(values) - self._names):

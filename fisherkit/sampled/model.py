@@ -23,7 +23,7 @@ from .expectations import mean, ratio_moments, view
 from .ratios import from_ratios
 
 DIFFERENCES = 1e-9  # what differences of a score may miss of second derivatives
-NUMERIC_SCORE = 2e-10  # what differences may miss beside a kink, without noticing
+NUMERIC_SCORE = 2e-11  # what differences may miss beside a kink, without noticing
 
 Support = tuple[float, float] | Callable[[np.ndarray], tuple[float, float]]
 
