@@ -16,6 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # small problems: threads only ge
 #: parts of the package, and of the helpers of its tests, that are not even imported without their library
 NEEDS = {"networks": "torch", "torch_distributions": "torch", "applications": "torch", "cli": "torch", "plots": "matplotlib"}
 
+collect_ignore = ["tests/benchmarks"]  # programs, some of which need a library as soon as they are imported
+
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Look for examples only where the library is; tests are collected, and say themselves that they skip."""
