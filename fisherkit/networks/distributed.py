@@ -20,6 +20,7 @@ from ..parameters import Parameters
 from ..structures.base import Structure
 from .batches import Item
 from .kept import FLUSH, Kept
+from .sharded import whole
 
 BLOCK = FLUSH  # batches that one process takes at a time: as many as are summed before float64 takes over
 
@@ -107,7 +108,7 @@ class Dealt(Alone):
     def together(self, weights: Sequence[Tensor]) -> Iterator[None]:
         self._device = weights[0].device
         try:
-            norm = float(sum((w.detach().double() ** 2).sum() for w in weights))
+            norm = float(sum((whole(w.detach()).double() ** 2).sum() for w in weights))
             self._agree(norm, "weights; the squares of all sum to {low:.17g} in one process and to {high:.17g} in another")
             yield
         except BaseException:

@@ -39,6 +39,7 @@ from .operator import Datum, NetworkProduct, Term, held
 from .progress import shown
 from .refusals import check_finite, check_passes, check_state
 from .selection import Choice, selected
+from .sharded import whole
 from .sums import Batch
 
 HESSIAN_ROWS = 64  # taken at a time: each holds a backward pass
@@ -367,7 +368,7 @@ class Model(model.Model):
         for name, value in theta.items():
             if tuple(value.shape) != tuple(own[name].shape):
                 raise LayoutError(f"theta[{name!r}] must have shape {tuple(own[name].shape)}; got {tuple(value.shape)}.")
-        return {name: torch.as_tensor(theta[name]).to(p) for name, p in own.items()}
+        return {name: whole(torch.as_tensor(theta[name])).to(p.device, p.dtype) for name, p in own.items()}
 
     def _monte_carlo(
         self, theta: Theta, inputs: Any, method: MonteCarlo, kind: type[Kept]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..errors import LayoutError
-from . import random_state
+from . import random_state, sharded
 
 Inputs = tuple[Tensor, ...]
 Result = TypeVar("Result")
@@ -38,9 +38,11 @@ class Network:
         by_name = dict(module.named_parameters(remove_duplicate=False))
         given = {id(by_name[name]): value for name, value in values.items()}
         memo: dict[int, Any] = {
-            id(p): nn.Parameter(_held(given.get(id(p), p), own), requires_grad=own and id(p) in given) for p in by_name.values()
+            id(p): nn.Parameter(_held(given.get(id(p), p), own), requires_grad=own and id(p) in given)
+            for p in {id(p): p for p in by_name.values()}.values()
         }
         memo.update((id(kept), kept.detach()) for kept in _activations(module))  # deepcopy refuses them
+        sharded.add_copies(module, memo)
         self.module = copy.deepcopy(module, memo)
         inside = dict(self.module.named_parameters(remove_duplicate=False))
         self.values = {name: inside[name] for name in values}
@@ -93,7 +95,8 @@ class Network:
 
 
 def _held(value: Tensor, own: bool) -> Tensor:
-    return value.detach().clone() if own else value.detach()
+    value = sharded.whole(value.detach())
+    return value.clone() if own else value
 
 
 def undisturbed(verb: Callable[..., Result]) -> Callable[..., Result]:

@@ -11,10 +11,12 @@ from torch.utils._pytree import tree_leaves
 from ..errors import DataError, LayoutError, NetworkStateError
 from . import random_state
 from .network import Inputs, Network
+from .sharded import check_sharding
 
 
 def check_state(module: nn.Module) -> None:
     """Refuse a module whose examples have no scores of their own."""
+    check_sharding(module)
     for name, layer in module.named_modules():
         where = f"{type(layer).__name__} {name!r}".rstrip()
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
