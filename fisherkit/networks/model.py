@@ -37,7 +37,7 @@ from .likelihoods import as_likelihood
 from .network import Inputs, Network, undisturbed, unwrap
 from .operator import Datum, NetworkProduct, Term, held
 from .progress import shown
-from .refusals import check_finite, check_passes, check_state
+from .refusals import check_finite, check_passes, check_same, check_state
 from .selection import Choice, selected
 from .sharded import whole
 from .sums import Batch
@@ -258,7 +258,7 @@ class Model(model.Model):
         data: list[Datum] = []
         count = 0
         for batch, vectors, weights in found:
-            network.keys = batch.network.keys
+            network.keys, network.has_inputs = batch.network.keys, batch.network.has_inputs
             count += self.counting.number(self.likelihood, batch.output, weights)
             data.append(held(batch, vectors, weights, data))
         divisor = _some(count) if mean else 1
@@ -315,12 +315,15 @@ class Model(model.Model):
         if few:
             network.keys = next(item.keys for item in first if len(item))
             layers = self._tried(network, few, summed=summed)
-        share = share or Alone()
+        share, largest = share or Alone(), 0
         for item in share.deal(chain(first, source)):
             if item.keys != network.keys:
                 raise LayoutError(f"every batch must have the same entries; the first had {network.keys}, another {item.keys}.")
             batch = BatchScores(network, item, share.start) if summed else Batch(network, layers, item.inputs, share.start)
             check_finite(network, item.inputs, batch.output, share.start)
+            if len(item) > largest:
+                largest = len(item)
+                check_same(network, item.inputs, batch.output, TRIAL)
             yield batch, item
             batch.release()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import sys
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import NetworkStateError
+from ..optional import if_loaded
 
+FSDP = "torch.distributed.fsdp"
 STATE = "__composable_api_state_key"  # of attributes that torch.distributed keeps in a module
 
 
@@ -21,7 +22,7 @@ def whole(value: Tensor) -> Tensor:
 
 def check_sharding(module: nn.Module) -> None:
     """Refuse what is dealt among processes in a way that cannot be undone here."""
-    if isinstance(module, _known("FullyShardedDataParallel")):
+    if isinstance(module, if_loaded(FSDP, "FullyShardedDataParallel")):
         raise NetworkStateError(
             "FullyShardedDataParallel keeps no parameter of its own shape: shard with torch.distributed.fsdp.fully_shard, or ask "
             "inside FullyShardedDataParallel.summon_full_params(module) about module.module."
@@ -29,7 +30,7 @@ def check_sharding(module: nn.Module) -> None:
     dealt: dict[str, Any] = {name: p for name, p in module.named_parameters() if hasattr(p, "full_tensor")}
     if not dealt:
         return
-    by_fsdp = any(isinstance(part, _known("FSDPModule")) for part in module.modules())
+    by_fsdp = any(isinstance(part, if_loaded(FSDP, "FSDPModule")) for part in module.modules())
     twice = [name for name, p in dealt.items() if sum(not place.is_replicate() for place in p.placements) > 1]
     if twice or not by_fsdp:
         name = next(iter(twice or dealt))
@@ -41,7 +42,7 @@ def check_sharding(module: nn.Module) -> None:
 
 def add_copies(module: nn.Module, memo: dict[int, Any]) -> None:
     """Copies of the parts that FSDP2 has taken over, as they were before, for the ``memo`` of `copy.deepcopy`."""
-    taken = _known("FSDPModule")
+    taken = if_loaded(FSDP, "FSDPModule")
     parts = [part for part in module.modules() if isinstance(part, taken)]
     for part in parts:
         before = next(cls for cls in type(part).__mro__ if not issubclass(cls, taken))
@@ -60,9 +61,3 @@ def _without_fsdp(attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _is_fsdp(hook: Any) -> bool:
     return str(getattr(hook, "__module__", "")).startswith("torch.distributed.")
-
-
-def _known(name: str) -> tuple[type, ...]:
-    """A class of torch.distributed.fsdp where that was imported: without it no module is one."""
-    source = sys.modules.get("torch.distributed.fsdp")
-    return () if source is None else (getattr(source, name),)

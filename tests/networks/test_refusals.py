@@ -39,6 +39,25 @@ class Several(nn.Linear):
         return super().forward(x), x
 
 
+def work(forward) -> nn.Module:
+    """The network, and what else its forward does."""
+
+    class Working(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = mlp()
+
+        def forward(self, x):
+            return forward(self.inner, x)
+
+    return Working()
+
+
+@torch.no_grad()
+def without_gradients(inner, x):
+    return inner(x)
+
+
 def attention() -> nn.Module:
     class Attending(nn.Module):
         def __init__(self) -> None:
@@ -58,6 +77,43 @@ MODULES = {
         "categorical",
         errors.NetworkStateError,
         r"'inner' drops out.*p=0.3",
+    ),
+    "no gradients": (
+        lambda: work(without_gradients),
+        "categorical",
+        errors.NetworkStateError,
+        "forward detaches it, by torch.no_grad",
+    ),
+    "through NumPy": (
+        lambda: work(lambda inner, x: torch.from_numpy(inner(x).detach().numpy())),
+        "categorical",
+        errors.NetworkStateError,
+        "the output depends on no parameter",
+    ),
+    "not for one example": (
+        lambda: work(lambda inner, x: inner(nn.functional.batch_norm(x, None, None, training=True))),
+        "categorical",
+        errors.NetworkStateError,
+        "not one alone.*more than 1 value per channel",
+    ),
+    "its own random numbers": (
+        lambda: work(lambda inner, x: inner(x + np.random.default_rng().random())),
+        "categorical",
+        errors.NetworkStateError,
+        "two passes over the same examples differ",
+    ),
+    "a lazy layer": (
+        lambda: nn.LazyLinear(3),
+        "categorical",
+        errors.NetworkStateError,
+        "'weight' of a lazy layer has no shape yet",
+    ),
+    "no numbers": (lambda: mlp().to("meta"), "categorical", errors.NetworkStateError, r"'0.weight' is on the meta device.*load"),
+    "complex weights": (
+        lambda: nn.Linear(4, 3, dtype=torch.complex64),
+        "categorical",
+        errors.LayoutError,
+        r"'weight' is torch.complex64, .*view_as_complex",
     ),
     "no statistics": (
         lambda: nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3)).eval(),
@@ -120,6 +176,30 @@ def test_networks_that_do_not_fit(name: str) -> None:
             continue
         with pytest.raises(error, match=message):
             expected(make(), likelihood, method=method)
+
+
+@pytest.mark.parametrize("forward", [lambda inner, x: inner(x - x.mean(0)), lambda inner, x: inner(x + torch.rand(4))])
+def test_what_a_network_does_to_large_batches_alone_is_seen(forward) -> None:
+    module = work(lambda inner, x: forward(inner, x) if len(x) > 3 else inner(x))
+    for method in (None, *MONTE_CARLO):
+        with pytest.raises(
+            errors.NetworkStateError, match=r"depends on the others in its batch.*random numbers in a large batch"
+        ):
+            expected(module, inputs=[(X[:2],), (X,)], method=method)
+
+
+def test_arguments_are_checked_also_where_compiling_has_turned_that_off() -> None:
+    """torch.compile does so, for the whole process."""
+    before = D.Distribution._validate_args
+    D.Distribution.set_default_validate_args(False)
+    try:
+        for build in (lambda z: D.Normal(z[:, 0], -z[:, 1].exp()), lambda z: D.Independent(D.Poisson(-z.exp()), 1)):
+            with pytest.raises(errors.LayoutError, match=r"Expected parameter (scale|rate) of .* to satisfy"):
+                expected(mlp(), build)
+            with pytest.raises(errors.LayoutError, match=r"Expected parameter (scale|rate) of .* to satisfy"):
+                fk.empirical_information(fk.networks.Model(mlp(), build), data=(X, torch.ones(12, 3)))
+    finally:
+        D.Distribution.set_default_validate_args(before)
 
 
 def test_parameters_of_likelihoods_are_checked() -> None:
