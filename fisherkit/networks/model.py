@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -125,7 +125,7 @@ class Model(model.Model):
         self.module = unwrap(module)
         self.likelihood = as_likelihood(likelihood)
         self.counting = Counting(per, mask, shift)
-        self._params = params if params is None or isinstance(params, str) or callable(params) else tuple(params)
+        self._params = tuple(params) if isinstance(params, Iterable) and not isinstance(params, str) else params
         self._progress, self._group = progress, process_group
         if self._params is not None:
             selected(self.module, self._params)  # a name that fits nothing is told at once
@@ -369,8 +369,10 @@ class Model(model.Model):
                 f"theta for a network is a mapping with a tensor for each of {self.parameters}, or None for its own."
             )
         for name, value in theta.items():
-            if tuple(value.shape) != tuple(own[name].shape):
-                raise LayoutError(f"theta[{name!r}] must have shape {tuple(own[name].shape)}; got {tuple(value.shape)}.")
+            if tuple(value.shape) != tuple(own[name].shape) or "complex" in str(value.dtype):
+                raise LayoutError(
+                    f"theta[{name!r}] must be real, of shape {tuple(own[name].shape)}; got {value.dtype}, {tuple(value.shape)}."
+                )
         return {name: whole(torch.as_tensor(theta[name])).to(p.device, p.dtype) for name, p in own.items()}
 
     def _monte_carlo(

@@ -45,9 +45,10 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
             raise
         names = [f"{key} " for key in network.keys] or [""] * len(inputs)
         found = ", ".join(f"{name}{tuple(x.shape)} {x.dtype}" for name, x in zip(names, inputs, strict=True))
+        several = "" if network.keys or len(inputs) == 1 else ", here one for each tensor (batches come as [(X1,), (X2,), ...])"
         raise LayoutError(
             f"the network cannot take these inputs, tensors of {found}: {error}. "
-            "inputs= holds the network's own arguments; labels belong to data=(inputs, labels)."
+            f"inputs= holds the network's own arguments{several}; labels belong to data=(inputs, labels)."
         ) from error
     if not output.is_floating_point():
         raise LayoutError(f"the network must return real floating-point numbers; got {output.dtype}.")

@@ -64,7 +64,7 @@ def _names(every: dict[str, nn.Parameter], choice: Choice) -> Iterable[str]:
         return [name for name, p in every.items() if p.requires_grad]
     if callable(choice):
         return [name for name, p in every.items() if choice(name, p)]
-    patterns = [choice] if isinstance(choice, str) else list(choice)
+    patterns = [choice] if isinstance(choice, str) else list(choice) if isinstance(choice, Iterable) else [choice]
     if not all(isinstance(pattern, str) for pattern in patterns):
         raise LayoutError(f"params= takes names, patterns or a rule (name, parameter) -> bool; got {patterns!r}.")
     return [name for pattern in patterns for name in _fitting(every, pattern)]

@@ -251,6 +251,58 @@ def test_labels_that_do_not_fit(likelihood, labels, message: str) -> None:
             verb(fk.networks.Model(mlp(), likelihood), data=(X, labels))
 
 
+INPUTS = {
+    "an empty mapping": ({}, errors.LayoutError, "inputs must be .* a mapping of tensors"),
+    "an empty loader": ([], errors.DataError, "no examples"),
+    "no rows": (X[:0], errors.DataError, "no examples"),
+    "an array": (X.numpy(), errors.LayoutError, "got ndarray. torch.as_tensor makes one"),
+    "lists by name": ({"input": [1, 2]}, errors.LayoutError, "got input: list"),
+    "nothing by name": ({"input": X, "mask": None}, errors.LayoutError, "mask: NoneType"),
+    "sparse": (X.to_sparse(), errors.LayoutError, r"must be dense tensors; 0 is torch.sparse_coo: .to_dense\(\) makes it one"),
+    "without numbers": (X.to("meta"), errors.LayoutError, "must be dense tensors; 0 is on the meta device"),
+    "batches in a list": ([X[:4], X[4:8], X[8:]], errors.LayoutError, r"here one for each tensor \(batches come as \[\(X1,\)"),
+    "uneven batches in a list": ([X[:5], X[5:]], errors.LayoutError, r"one row per example.*Batches come as \[\(X1,\)"),
+    "not a batch": ([X[0]], errors.LayoutError, "cannot take these inputs, tensors of "),
+    "another dtype": (X.double(), errors.LayoutError, "torch.float64: mat1 and mat2 must have the same dtype"),
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs_that_do_not_fit(name: str) -> None:
+    inputs, error, message = INPUTS[name]
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    for method in (None, *MONTE_CARLO):
+        with pytest.raises(error, match=message):
+            expected(module, inputs=inputs, method=method)
+
+
+PAIRS = {
+    "arrays": ((X, Y.numpy()), errors.LayoutError, "torch.as_tensor makes one of an array.; got a tuple of Tensor, ndarray"),
+    "lists": ((X, Y.tolist()), errors.LayoutError, "got a tuple of Tensor, list"),
+    "one label for all": ((X, Y[0]), errors.DataError, "as many labels as inputs; got 12 and a single one"),
+    "too many": ((X, torch.cat([Y, Y])), errors.DataError, "as many labels as inputs; got 12 and 24"),
+    "inputs alone": (X, errors.DataError, "labels are needed"),
+    "a loader of inputs": ([X], errors.DataError, "must yield pairs"),
+    "a mapping without labels": ({"input": X}, errors.DataError, "has an entry 'labels'; got a dict of input"),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_that_do_not_fit(name: str) -> None:
+    data, error, message = PAIRS[name]
+    for verb in (fk.empirical_information, fk.observed_information, fk.score):
+        with pytest.raises(error, match=message):
+            verb(fk.networks.Model(mlp(), "categorical"), data=data)
+
+
+def test_points_and_choices_that_do_not_fit() -> None:
+    net = fk.networks.Model(mlp(), "categorical")
+    with pytest.raises(errors.LayoutError, match=r"theta\['0.weight'\] must be real, of shape \(5, 4\); got torch.complex64"):
+        fk.expected_information(net, {name: p.detach().to(torch.complex64) for name, p in net.tensors.items()}, inputs=X)
+    with pytest.raises(errors.LayoutError, match=r"params= takes names, patterns or a rule"):
+        fk.networks.Model(mlp(), "categorical", params=3)
+
+
 def test_a_bad_label_in_a_later_batch_is_placed() -> None:
     labels = Y.clone()
     labels[9] = 5
