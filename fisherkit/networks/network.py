@@ -107,7 +107,7 @@ class Network:
 
 
 def _held(value: Tensor, own: bool) -> Tensor:
-    value = whole(value.detach())
+    value = whole(value.detach()).data  # without the caller's count of changes
     return value.clone() if own else value
 
 

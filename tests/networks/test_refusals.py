@@ -456,6 +456,77 @@ def test_and_also_when_four_threads_ask_at_once(eager_threads: None) -> None:
     assert_same(before, state(module))
 
 
+class Hard(nn.Module):
+    """Layers that keep weights, statistics and counts in ways of their own."""
+
+    def __init__(self, *, calls: int = 10**9) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        normed = nn.utils.parametrizations
+        self.lstm, self.attention = nn.LSTM(4, 4, batch_first=True), nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        self.first, self.second = normed.weight_norm(nn.Linear(4, 4)), normed.spectral_norm(nn.Linear(4, 4))
+        self.embed, self.out = nn.Embedding(3, 4, max_norm=0.5), nn.Linear(4, 3)
+        self.register_buffer("left", torch.tensor(calls))
+        self.eval()
+        self.attention.requires_grad_(False)
+        self.out.train()
+        self.lstm.weight_ih_l0.grad = torch.ones(16, 4)
+        self.lstm.register_forward_hook(lambda layer, inputs, output: None)
+        self.out.weight.register_hook(lambda gradient: 1 / 0)
+
+    def forward(self, x):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("the network is gone")
+        hidden = self.second(torch.tanh(self.first(self.attention(self.lstm(x)[0])).mean(1)))
+        return self.out(hidden + self.embed((x[:, 0, 0] > 0).long()))
+
+
+def fine_state(module):
+    """What `state` sees, and what only a second look does: counts of changes, attributes, the caller's settings."""
+    tensors = [*module.parameters(), *module.buffers()]
+    settings = torch.is_grad_enabled(), torch.is_autocast_enabled(), D.Distribution._validate_args, torch.get_default_dtype()
+    parts = [sorted(vars(part)) for part in module.modules()]
+    return [(id(tensor), tensor._version) for tensor in tensors], parts, settings
+
+
+SEQUENCES = torch.randn(12, 3, 4, generator=torch.Generator().manual_seed(0))
+
+
+def every_structure(module):
+    net = fk.networks.Model(module, "categorical")
+    loader = [(SEQUENCES[:7],), (SEQUENCES[7:],)]
+    found = [fk.expected_information(net, inputs=loader, structure=structure) for structure in fk.networks.Model.structures]
+    found += [fk.expected_information(net, inputs=loader, structure="diagonal", method=method) for method in MONTE_CARLO]
+    return [brute_force.flat(F) for F in found]
+
+
+def test_layers_with_a_state_of_their_own_are_left_as_they_were(eager_threads: None) -> None:
+    module = Hard()
+    before, fine = state(module), fine_state(module)
+    alone = every_structure(module)
+    assert_same(before, state(module))
+    assert fine == fine_state(module)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: every_structure(module), range(4)):
+            assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
+    assert_same(before, state(module))
+    assert fine == fine_state(module)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 4, 7, 9])
+def test_and_so_they_are_when_the_network_fails(calls: int) -> None:
+    """On the first examples, or in the middle of the data."""
+    module = Hard(calls=calls)
+    before, fine = state(module), fine_state(module)
+    for structure in fk.networks.Model.structures:
+        net = fk.networks.Model(module, "categorical")
+        with pytest.raises(OSError, match="the network is gone"):
+            fk.expected_information(net, inputs=[(SEQUENCES,)] * 6, structure=structure)
+    assert_same(before, state(module))
+    assert fine == fine_state(module)
+
+
 def test_coupled_examples_are_seen_whatever_the_first_batches() -> None:
     """Batches of one example hide the coupling: the first few are tried together."""
 
