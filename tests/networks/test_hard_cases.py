@@ -1,6 +1,8 @@
 """What only some batches, some callers or some callers' contexts do: right all the same, or refused in words."""
 
 import copy
+import threading
+import types
 from collections.abc import Iterator
 
 import pytest
@@ -107,6 +109,36 @@ def spectral() -> nn.Module:
     return module
 
 
+class Ensemble(nn.Module):
+    """Several members at once, by torch.vmap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(data(2, 3, 4))
+
+    def forward(self, x):
+        return torch.vmap(lambda w: torch.tanh(x @ w.T))(self.weight).mean(0)
+
+
+class Sloped(Pair):
+    """Uses a gradient of its own, with respect to its inputs."""
+
+    def forward(self, x):
+        x = x.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(super().forward(x).logsumexp(1).sum(), x, create_graph=True)
+        return super().forward(x) + slope[:, :3]
+
+
+def pruned() -> nn.Module:
+    from torch.nn.utils import prune  # torch itself does not bring it
+
+    module = Pair()
+    with torch.no_grad():
+        prune.l1_unstructured(module.a, "weight", 0.5)
+    return module
+
+
 class SparseEmbedding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -135,6 +167,9 @@ CASES = {
     "an activation kept": (Remembering, X),
     "a hook that changes the output": (hooked, X),
     "a weight behind a parametrization": (spectral, X),
+    "an ensemble": (Ensemble, X),
+    "a gradient inside": (Sloped, X),
+    "pruned": (pruned, X),
     "sparse embedding": (SparseEmbedding, torch.arange(33).reshape(11, 3) % 7),
 }
 
@@ -310,6 +345,24 @@ def test_a_function_that_holds_on_to_the_module_is_refused(kind: str) -> None:
             fk.expected_information(net, inputs=X, structure=structure)
     with pytest.raises(fk.errors.NetworkStateError, match="holds on to this very module"):
         fk.score(net, data=(X, Y))
+
+
+def test_attributes_that_cannot_be_copied_are_shared() -> None:
+    """A lock, a file, a trainer that holds both the module and a lock: none of them is the network's."""
+    module = plain()
+    module.lock, module[0].held = threading.Lock(), {"a": [threading.local()], "module": module}
+    module.trainer = types.SimpleNamespace(model=module, lock=module.lock)
+    F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X)
+    torch.testing.assert_close(F.dense(), fk.expected_information(fk.networks.Model(plain(), "categorical"), inputs=X).dense())
+
+
+def test_a_module_that_refuses_to_be_copied_is_refused() -> None:
+    class Single(nn.Linear):
+        def __deepcopy__(self, memo):
+            raise RuntimeError("there is one")
+
+    with pytest.raises(fk.errors.NetworkStateError, match=r"cannot be copied.*RuntimeError: there is one"):
+        fk.expected_information(fk.networks.Model(nn.Sequential(Single(4, 3)), "categorical"), inputs=X)
 
 
 def test_a_hook_that_only_looks_is_not() -> None:

