@@ -19,7 +19,7 @@ def kept_as(structure: Any, first: Callable[[KFAC], Structure] | None = None) ->
     if structure == EKFAC.name:
         structure = EKFAC()
     if isinstance(structure, EKFAC) and first is not None:
-        return in_basis(first(structure.factors))
+        return in_basis(first(structure.first))
     if isinstance(structure, LowRank):
         return type("KeptLowRank", (KeptLowRank,), {"rank": structure.rank})
     if isinstance(structure, KFAC):

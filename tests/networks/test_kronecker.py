@@ -86,8 +86,10 @@ def test_draws_and_data() -> None:
     net, y = fk.networks.Model(module, "categorical"), torch.randint(0, 3, (30,))
     exact = fk.expected_information(net, inputs=X, structure="kfac")
     drawn = fk.expected_information(net, inputs=X, structure="kfac", method=fk.MonteCarlo(2000, rng=0))
-    assert drawn.mcse is None
     torch.testing.assert_close(drawn.dense(), exact.dense(), rtol=0.1, atol=0.02 * float(exact.trace))
+    error = float(drawn.mcse_of(lambda F: F.trace))
+    assert 0 < error < 0.05 * float(exact.trace)
+    assert abs(float(drawn.trace - exact.trace)) < 4 * error
     empirical = fk.empirical_information(net, data=(X, y), structure="kfac")
     assert empirical.n == 30
     bias = fk.empirical_information(net, data=(X, y), structure="dense")["2.bias"]
