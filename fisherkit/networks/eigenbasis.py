@@ -16,12 +16,11 @@ from torch import Tensor
 
 from ..errors import LayoutError
 from ..parameters import Parameters
-from ..structures.base import Structure
+from ..structures.base import Leaves, Structure
 from ..structures.eigenbasis import Eigenbasis, eigenbasis
-from ..structures.kronecker import Kronecker
 from .factors import Factor, factors
-from .kept import KeptDiagonal
-from .kronecker import KFAC, SHARED
+from .kept import FLUSH, KeptDiagonal
+from .kronecker import SHARED, Found
 from .layers import Forward, Terms, add_to
 from .layers.matrix import Matrix
 from .layers.use import slices, squares
@@ -56,13 +55,7 @@ class EKFAC:
         if self.shared not in SHARED:
             raise LayoutError(f"EKFAC(shared=) must be one of {', '.join(map(repr, SHARED))}; got {self.shared!r}.")
 
-    @property
-    def first(self) -> KFAC:
-        """The structure of the first pass."""
-        return KFAC(self.shared)
 
-
-Found = Mapping[str, Sequence[Factor]]
 Gradients = Mapping[str, Tensor]
 
 
@@ -119,6 +112,17 @@ class KeptEigenbasis(KeptDiagonal):
         return {name: found[name] for name in turned if name in found}
 
     # -- gradients that are single products
+
+    def add_seen(self, layers: Sequence[Flat], every: Iterable[Gradients]) -> None:
+        """Add a batch that was seen before."""
+        self.add_flat(layers, every, self._partial)
+        self._waiting += 1
+        if self._waiting >= FLUSH:
+            self._flush()
+
+    def add_sums(self, squares: Mapping[str, Tensor]) -> None:
+        """Add squares that need no basis."""
+        self._partial |= squares
 
     def add_flat(self, layers: Sequence[Flat], every: Iterable[Gradients], total: dict[str, Tensor]) -> None:
         """The gradient in the basis, (g Q)' (x P), squared, is (g Q)^2' (x P)^2: summed over the vectors before the product."""
@@ -184,13 +188,10 @@ class KeptEigenbasis(KeptDiagonal):
         return Eigenbasis(arrays, left, right, cls.precision, parameters)
 
 
-def in_basis(factors: Structure) -> type[KeptEigenbasis]:
-    """What is kept in the eigenbasis of the first pass."""
-    assert isinstance(factors, Kronecker)
-    names = factors.parameters.names
-    left, right = eigenbasis(factors.left, factors.right, factors.precision)
-    own = {"left": dict(zip(names, left, strict=True)), "right": dict(zip(names, right, strict=True))}
-    return type("KeptEigenbasis", (KeptEigenbasis,), {**own, "precision": factors.arrays["precision"]})
+def in_basis(left: Leaves, right: Leaves, precision: Tensor, parameters: Parameters) -> type[KeptEigenbasis]:
+    """What is kept in the eigenbasis of Kronecker products."""
+    Q, P = (dict(zip(parameters.names, side, strict=True)) for side in eigenbasis(left, right, float(precision)))
+    return type("KeptEigenbasis", (KeptEigenbasis,), {"left": Q, "right": P, "precision": precision})
 
 
 def flats(found: Found) -> dict[str, Flat]:

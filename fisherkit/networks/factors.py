@@ -67,7 +67,8 @@ class Factor:
     @property
     def entries(self) -> int:
         """Of both sides' products."""
-        rows, size = (*self.use.shape, 1)[0], self.use.entries
+        size = self.use.entries
+        rows: int = self.use.shape[0] if self.use.shape else 1
         if self.x is None:
             return size * size + 1
         m, n = rows // self.groups, size // max(1, rows)

@@ -83,16 +83,20 @@ class Grams:
             total[0, i : i + STRIP, : i + STRIP].addmm_(rows[:, 0, i : i + STRIP].T, rows[:, 0, : i + STRIP])
 
     def flush(self) -> None:
-        """To float64."""
+        """To totals, that are float64 from the second on."""
         for names, value in self._partial.items():
             if not bool(torch.isfinite(value.diagonal(dim1=1, dim2=2)).all()):
                 raise DataError(f"the products of {', '.join(names)} are not finite: inputs or gradients have diverged.")
             whole = _mirrored(value[0]) if len(value) == 1 else value
             if names in self._total:
-                self._total[names] += whole
+                self._total[names] = self._total[names].double().add_(whole)
             else:
-                self._total[names] = whole.double()
+                self._total[names] = whole
         self._partial, self._waiting = {}, {}
+
+    def widen(self) -> None:
+        """To float64, what has not been added to yet."""
+        self._total = {names: value.double() for names, value in self._total.items()}
 
     def sums(self, name: str) -> tuple[Tensor, int]:
         """A parameter's sum, one tensor for all that share it throughout, and over how many rows it is."""

@@ -139,9 +139,12 @@ class KeptKronecker(Kept):
         self._gradients.flush()
         self._waiting = 0
 
-    def _parts(self) -> list[tuple[Tensor, Tensor, int]]:
-        """Of each parameter the sums of both sides, and over how many rows that of the inputs is."""
+    def _parts(self, *, wide: bool = True) -> list[tuple[Tensor, Tensor, int]]:
+        """Of each parameter the sums of both sides, and over how many rows that of the inputs is; in float64, where wide."""
         self._flush()
+        if wide:
+            self._inputs.widen()
+            self._gradients.widen()
         one = torch.ones(1, 1, dtype=torch.float64, device=self.device)
         out = []
         for name, size in zip(self.parameters.names, self.parameters.sizes, strict=True):
@@ -172,8 +175,11 @@ class KeptKronecker(Kept):
                     side /= divisor
                 done.add(id(side))
         left, right = [part[0] for part in parts], [part[1] for part in parts]
-        rounding = torch.tensor(self._rounding / self._examples, dtype=torch.float64, device=self.device)
-        return Kronecker(left, right, rounding, self.parameters)
+        return Kronecker(left, right, self._precision, self.parameters)
+
+    @property
+    def _precision(self) -> Tensor:
+        return torch.tensor(self._rounding / self._examples, dtype=torch.float64, device=self.device)
 
     @classmethod
     def structure(cls, arrays: list[Tensor], parameters: Parameters) -> Structure:

@@ -194,13 +194,17 @@ def eigenbasis(left: Leaves, right: Leaves, precision: float) -> tuple[Leaves, L
 
     def of(side: Array) -> Array:
         for other, basis in done:
-            if other is side or (other.shape == side.shape and bool((other == side).all())):
+            if other is side or (other.shape == side.shape and _equal(other[0], side[0]) and _equal(other, side)):
                 return basis
         xp = array_namespace(side)
         done.append((side, xp.linalg.eigh(xp.astype(side, xp.float32) if precision >= DOUBLE else side)[1]))
         return done[-1][1]
 
     return [L[:0, None] * L[None, :0] if L.ndim == 1 else of(L) for L in left], [of(R) for R in right]
+
+
+def _equal(one: Array, other: Array) -> bool:
+    return bool((one == other).all())
 
 
 def _orthogonal(single: Array, like: Array) -> Array:
