@@ -29,7 +29,7 @@ from . import batches, estimators
 from .batches import Item, Mask
 from .choice import first_pass, kept_as
 from .counting import Counting
-from .distributed import Alone, Dealt
+from .distributed import Alone, Dealt, from_first
 from .eigenbasis import in_basis
 from .estimators import BatchScores, Plan
 from .kept import Kept, KeptDense
@@ -286,14 +286,16 @@ class Model(model.Model):
         first = first_pass(structure, keep=not grouped and self._group is None)
         if first is None:
             return kept_as(structure)
-        self._alone("structure='ekfac'")
         if hasattr(source, "__next__"):
             raise DataError("structure='ekfac' passes over the data twice, and an iterator is spent after once: give a loader.")
         found = verb(first)
         factors = found._structure
         if not isinstance(factors, Kronecker):
             return found
-        return in_basis(factors.left, factors.right, factors.arrays["precision"], factors.parameters)
+        basis = in_basis(factors.left, factors.right, factors.arrays["precision"], factors.parameters)
+        if self._group is not None:
+            from_first([side for sides in (basis.left, basis.right) for side in sides.values()], self._group)
+        return basis
 
     def _of_inputs(self, inputs: Any) -> Iterator[Item]:
         source = batches.of_inputs(inputs, self.device, mask=self.counting.mask)

@@ -30,6 +30,10 @@ def batches() -> Any:
 def informations(group: Any) -> dict[str, Any]:
     net = fk.networks.Model(network(), "categorical", process_group=group)
     found = {}
+    for structure in ("kfac", "ekfac"):
+        found[f"empirical {structure}"] = fk.empirical_information(net, data=batches(), structure=structure)
+        method = fk.MonteCarlo(1, rng=0, groups=3 if structure == "kfac" else 0)
+        found[f"drawn 1 {structure}"] = fk.expected_information(net, inputs=batches(), structure=structure, method=method)
     for structure in ("diagonal", "dense"):
         found[f"exact {structure}"] = fk.expected_information(net, inputs=batches(), structure=structure)
         found[f"empirical {structure}"] = fk.empirical_information(net, data=batches(), structure=structure)
@@ -42,7 +46,7 @@ def informations(group: Any) -> dict[str, Any]:
 
 
 def flat(F: fk.FisherInformation) -> torch.Tensor:
-    return F.dense() if F.structure == "dense" else torch.cat([leaf.reshape(-1) for leaf in F.diagonal().values()])
+    return F.dense() if F.structure != "diagonal" else torch.cat([leaf.reshape(-1) for leaf in F.diagonal().values()])
 
 
 def told(work: Any) -> str:
