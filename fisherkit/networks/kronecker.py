@@ -95,7 +95,7 @@ class KeptKronecker(Kept):
         self._add_inputs(found)
         for vector in vectors:
             self._add_gradients(batch, found, batch.forward.terms(vector))
-        batch.add_rest(vectors, self._squares)
+        batch.add_rest(vectors, self._squares, list(self._squares.values()))
         self._examples += len(batch)
         self._rounding += len(batch) * float(torch.finfo(batch.output.dtype).eps)
         self._waiting += 1
