@@ -286,6 +286,17 @@ def test_exact_in_linear_networks_with_gaussian_labels(name: str, structure: Any
         assert any(not torch.allclose(other[key].dense(), found[key].dense(), rtol=0.01) for key in found.parameters.names)
 
 
+def test_exact_for_batches_of_different_lengths() -> None:
+    """All positions count alike: a mean over examples of means over their positions is not exact."""
+    torch.manual_seed(7)
+    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).double()
+    net, loader = fk.networks.Model(module, "gaussian"), [(torch.randn(3, n, 3).double(),) for n in (2, 5)]
+    exact = fk.expected_information(net, inputs=loader, structure="dense")
+    F = fk.expected_information(net, inputs=loader, structure="kfac")
+    for key in F.parameters.names:
+        torch.testing.assert_close(F[key].dense(), exact[key].dense(), rtol=1e-9, atol=1e-12)
+
+
 NEITHER = {"expand": "reduce", "reduce": "expand"}
 
 
@@ -329,6 +340,39 @@ def test_verbs_of_groups_and_tokens(structure: str, tmp_path: Any) -> None:
         assert F.rank == len(dense)
         F.save(tmp_path / "f.npz")
         torch.testing.assert_close(fk.load(tmp_path / "f.npz").dense(), dense)
+
+
+def test_a_group_without_inputs_is_named() -> None:
+    torch.manual_seed(8)
+    module = nn.Sequential(nn.Conv1d(4, 6, 2, groups=2), nn.Tanh(), nn.Flatten(), nn.Linear(12, 3)).double()
+    X = torch.randn(40, 4, 3).double()
+    X[:, 2:] = 0
+    for structure, name in (("kfac", r"1 0.weight\[3:6,\d\]"), ("ekfac", r"0.weight\[[345],\d,\d\]")):
+        F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure=structure)
+        with pytest.raises(fk.errors.SingularInformationError, match=name):
+            F["0.weight"].inverse()
+
+
+@pytest.mark.parametrize("structure", ["kfac", "ekfac"])
+@pytest.mark.parametrize("name", ["2d", "2d transposed, groups", "embedding, padding and places"])
+def test_half_precision_is_multiplied_in_single(name: str, structure: str) -> None:
+    module, X = build(name)
+    exact = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure=structure)
+    X = X.bfloat16() if X.is_floating_point() else X
+    F = fk.expected_information(fk.networks.Model(module.bfloat16(), "categorical"), inputs=X, structure=structure)
+    assert float(F.trace) == pytest.approx(float(exact.trace), rel=0.05)
+    again = fk.expected_information(
+        fk.networks.Model(module.double(), "categorical"), inputs=X.double() if X.is_floating_point() else X
+    )
+    assert float(again.trace) == pytest.approx(float(exact.trace), rel=0.05)
+
+
+def test_what_overflows_is_refused() -> None:
+    module, X = nn.Sequential(nn.Conv1d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(4, 3)), torch.full((4, 1, 3), 1e25)
+    net = fk.networks.Model(module, "categorical")
+    for structure in ("kfac", "ekfac"):
+        with pytest.raises(fk.errors.DataError, match=r"the products of 0\.weight are not finite"):
+            fk.expected_information(net, inputs=X, structure=structure)
 
 
 def test_a_token_that_is_never_seen_has_no_information() -> None:

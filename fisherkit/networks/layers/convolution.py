@@ -57,9 +57,11 @@ class Convolution(Use):
             x = x.unfold(2 + axis, reach, self.stride[axis])[..., :: self.dilation[axis]]
         if self.transposed:  # what was added to the output's end is met by no input
             x = x[(..., *map(slice, self.x.shape[3:]), *[slice(None)] * space)]
-        x = x.reshape(len(x), self.groups, -1, math.prod(x.shape[2 : 2 + space]), math.prod(self._kernel.shape[2:]))
-        found = x.permute(0, 3, 1, 2, 4).flatten(3)
-        return found.reshape(len(v), -1, *found.shape[2:])
+        x = x.unflatten(1, (self.groups, -1))  # (k T, groups, channels, *positions, *kernel)
+        order = (1, 2, *range(3 + space, 3 + 2 * space), 0, *range(3, 3 + space))
+        entries = x.shape[2] * math.prod(self._kernel.shape[2:])
+        found = x.permute(order).reshape(self.groups, entries, len(v), -1)  # the one copy, in runs along the last axis of a map
+        return found.permute(2, 3, 0, 1)
 
     def channels(self, v: Tensor) -> Tensor:
         """(k, P, groups, channels) of what the kernel's first axis meets: (k, T, channels, ...)."""
