@@ -410,6 +410,33 @@ def test_what_has_no_product_keeps_its_diagonal() -> None:
         torch.testing.assert_close(F["inner.weight"].dense().count_nonzero(), torch.tensor(256))
 
 
+def test_attention_has_products() -> None:
+    """Its projections are linear layers without a module: the inputs are known, and the bias tells the gradients' sum."""
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(x, x, x, need_weights=False)[0].mean(dim=1)
+
+    torch.manual_seed(9)
+    module, X = Attention().double(), real(5, 4)()
+    net, exact = fk.networks.Model(module, "categorical"), brute_force.expected(module, X)
+    expand, reduce = (fk.expected_information(net, inputs=X, structure=fk.networks.KFAC(way)) for way in ("expand", "reduce"))
+    for F, rows in ((expand, X.flatten(0, 1)), (reduce, X.mean(dim=1))):
+        product = torch.kron(F["inner.in_proj_bias"].dense(), rows.T @ rows / len(rows))
+        torch.testing.assert_close(F["inner.in_proj_weight"].dense(), product)
+    for name in ("inner.in_proj_bias", "inner.out_proj.bias"):
+        torch.testing.assert_close(reduce[name].dense(), block(exact, reduce, name))
+    E = fk.expected_information(net, inputs=X, structure="ekfac")
+    assert float(E.trace) == pytest.approx(float(exact.trace()), rel=1e-9)
+    for name in E.parameters.names:
+        far, near = (float((F[name].dense() - block(exact, E, name)).norm()) for F in (expand, E))
+        assert near <= far * (1 + 1e-9)
+
+
 def test_a_layer_that_some_batches_do_not_use() -> None:
     class Switch(nn.Module):
         def __init__(self) -> None:
