@@ -1,7 +1,7 @@
 r"""EKFAC: the exact second moments of the examples' gradients in the Kronecker factors' eigenbasis (George et al. 2018).
 
 With Q and P the eigenvectors of G and A, an example's gradient :math:`\sum_t g_t x_t^\top` is
-:math:`\sum_t (Q' g_t)(P' x_t)^\top` in the basis. Its squares are summed there, in a second pass over the data.
+:math:`\sum_t (Q' g_t)(P' x_t)^\top` in the basis. Its squares are summed there, once the factors are known.
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ class KeptEigenbasis(KeptDiagonal):
 
         self.add_flat(list(flat.values()), rows(), total)
         if batch.rest:
-            squares: dict[str, Tensor] = {}
-            batch.add_rest(vectors, squares)
-            for name, square in squares.items():
+            rest: dict[str, Tensor] = {}
+            batch.add_rest(vectors, rest)
+            for name, square in rest.items():
                 add_to(total, name, square)
 
     def _own(self, batch: Batch) -> Found:
@@ -120,27 +120,24 @@ class KeptEigenbasis(KeptDiagonal):
         if self._waiting >= FLUSH:
             self._flush()
 
-    def add_sums(self, squares: Mapping[str, Tensor]) -> None:
+    def add_sums(self, sums: Mapping[str, Tensor]) -> None:
         """Add squares that need no basis."""
-        self._partial |= squares
+        self._partial |= sums
 
     def add_flat(self, layers: Sequence[Flat], every: Iterable[Gradients], total: dict[str, Tensor]) -> None:
         """The gradient in the basis, (g Q)' (x P), squared, is (g Q)^2' (x P)^2: summed over the vectors before the product."""
         summed: dict[str, Tensor] = {}
         for each in every:
             pairs = [(each[one.name], self._sides(one)[0]) for one in layers]
-            for one, g in zip(layers, self._turned(pairs), strict=True):
-                if one.name in summed:
-                    summed[one.name].addcmul_(g, g)
-                else:
-                    summed[one.name] = g**2
+            for one, square in zip(layers, self._squared(pairs), strict=True):
+                summed[one.name] = summed[one.name] + square if one.name in summed else square
         inputs = {one.name: (one.x, self._sides(one)[1]) for one in layers if one.x is not None}
-        turned = dict(zip(inputs, self._turned(list(inputs.values())), strict=True))
+        turned = dict(zip(inputs, self._squared(list(inputs.values())), strict=True))
         for one in layers if summed else ():
             if one.name not in turned:
                 add_to(total, one.name, summed[one.name].sum(dim=0))
                 continue
-            first, second = one.ordered(summed[one.name], turned[one.name] ** 2)
+            first, second = one.ordered(summed[one.name], turned[one.name])
             if one.name in total and total[one.name].dtype == first.dtype:
                 total[one.name].addmm_(first.T, second)
             else:
@@ -150,13 +147,14 @@ class KeptEigenbasis(KeptDiagonal):
         """The bases of the outputs and of the inputs."""
         return one.ordered(self.left[one.name], self.right[one.name])
 
-    def _turned(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        """Rows in their bases; the same rows (a weight's and its bias's) in the same basis only once."""
+    def _squared(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """Rows in their bases, squared; the same rows (a weight's and its bias's) in the same basis only once."""
         done: dict[tuple[int, torch.Size, int], Tensor] = {}
         for v, Q in pairs:
             key = v.data_ptr(), v.shape, id(Q)
             if key not in done:
                 done[key] = v @ self._cast(Q, v.dtype)
+                done[key] *= done[key]
         return [done[v.data_ptr(), v.shape, id(Q)] for v, Q in pairs]
 
     def _cast(self, Q: Tensor, dtype: torch.dtype) -> Tensor:
