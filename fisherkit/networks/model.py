@@ -22,13 +22,15 @@ from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
 from ..structures.base import Structure
+from ..structures.kronecker import Kronecker
 from ..structures.operator import Operator
 from ..uncertainty import LeaveOneOut
 from . import batches, estimators
 from .batches import Item, Mask
-from .choice import kept_as
+from .choice import first_pass, kept_as
 from .counting import Counting
-from .distributed import Alone, Dealt
+from .distributed import Alone, Dealt, from_first
+from .eigenbasis import in_basis
 from .estimators import BatchScores, Plan
 from .kept import Kept, KeptDense
 from .layers import trusted
@@ -166,12 +168,12 @@ class Model(model.Model):
             refuse_options(method, what="a network", taken=("estimator",))
         if structure == "operator":
             return self._operator(theta, inputs, method or Exact())
-        kind = kept_as(
-            structure,
-            lambda kfac: self._first(
-                inputs, lambda: self.expected_information(theta, inputs=inputs, method=method, structure=kfac)
-            ),
+        once = replace(method, groups=0) if isinstance(method, MonteCarlo) else method
+        kind = self._kind(
+            structure, inputs, lambda first: self.expected_information(theta, inputs=inputs, method=once, structure=first), method
         )
+        if isinstance(kind, FisherInformation):
+            return kind
         if isinstance(method, MonteCarlo):
             mean, errors = self._monte_carlo(theta, inputs, method, kind)
             method = method if errors else replace(method, groups=0)
@@ -201,9 +203,9 @@ class Model(model.Model):
             )
             product, count = self._product(theta, found, mean=False)
             return FisherInformation.of(product, Provenance(kind="empirical", n=count))
-        kind = kept_as(
-            structure, lambda kfac: self._first(data, lambda: self.empirical_information(theta, data=data, structure=kfac))
-        )
+        kind = self._kind(structure, data, lambda first: self.empirical_information(theta, data=data, structure=first))
+        if isinstance(kind, FisherInformation):
+            return kind
         with self._shared(kind) as share:
             kept, count = share.sum(lambda: self._kept(kind)), 0
             for batch, labels, weights in self._labelled(theta, data, share):
@@ -277,12 +279,24 @@ class Model(model.Model):
         kind.check(self.parameters, sums)
         return kind(self.parameters, self.device)
 
-    def _first(self, source: Any, verb: Callable[[], FisherInformation]) -> Structure:
-        """The first of two passes over the data."""
-        self._alone("structure='ekfac'")
+    def _kind(
+        self, structure: Any, source: Any, verb: Callable[[Any], FisherInformation], method: Method | None = None
+    ) -> type[Kept] | FisherInformation:
+        """What is kept of a pass over the data; of two passes the second, after the first, or the end where that was enough."""
+        grouped = isinstance(method, MonteCarlo) and Plan(method, self.parameters.size).keep
+        first = first_pass(structure, keep=not grouped and self._group is None)
+        if first is None:
+            return kept_as(structure)
         if hasattr(source, "__next__"):
             raise DataError("structure='ekfac' passes over the data twice, and an iterator is spent after once: give a loader.")
-        return verb()._structure
+        found = verb(first)
+        factors = found._structure
+        if not isinstance(factors, Kronecker):
+            return found
+        basis = in_basis(factors.left, factors.right, factors.arrays["precision"], factors.parameters)
+        if self._group is not None:
+            from_first([side for sides in (basis.left, basis.right) for side in sides.values()], self._group)
+        return basis
 
     def _of_inputs(self, inputs: Any) -> Iterator[Item]:
         source = batches.of_inputs(inputs, self.device, mask=self.counting.mask)

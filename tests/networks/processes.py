@@ -30,6 +30,10 @@ def batches() -> Any:
 def informations(group: Any) -> dict[str, Any]:
     net = fk.networks.Model(network(), "categorical", process_group=group)
     found = {}
+    for structure in ("kfac", "ekfac"):
+        found[f"empirical {structure}"] = fk.empirical_information(net, data=batches(), structure=structure)
+        method = fk.MonteCarlo(1, rng=0, groups=3 if structure == "kfac" else 0)
+        found[f"drawn 1 {structure}"] = fk.expected_information(net, inputs=batches(), structure=structure, method=method)
     for structure in ("diagonal", "dense", "block-diagonal"):
         found[f"exact {structure}"] = fk.expected_information(net, inputs=batches(), structure=structure)
         found[f"empirical {structure}"] = fk.empirical_information(net, data=batches(), structure=structure)

@@ -65,6 +65,8 @@ def test_the_same_as_alone(results: dict[int, list[Any]]) -> None:
         assert n == F.n
         if name.startswith("drawn"):
             assert float((value - processes.flat(F)).norm() / processes.flat(F).norm()) < 0.3
+        elif F.structure == "ekfac":  # whose eigenvectors depend on the last digits of the factors
+            assert float((value - processes.flat(F)).norm() / processes.flat(F).norm()) < 1e-5
         elif F.structure == "diagonal":
             assert torch.equal(value, processes.flat(F)), name
         else:
