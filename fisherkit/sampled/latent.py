@@ -20,6 +20,7 @@ from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
 from . import derivatives
+from .observations import read
 
 GROUPS = 20
 STEP = 1e-3  # relative, of differences of the score
@@ -208,15 +209,7 @@ class LatentModel(model.Model):
         return lambda i, theta: self._log_density(y[i // draws], flat[i], theta), np.arange(len(flat))
 
     def _observations(self, data: Any) -> np.ndarray:
-        data = self._data if data is None else data
-        if data is None:
-            raise DataError("observations are needed: give data=.")
-        y = np.asarray(data)
-        if y.ndim == 0 or not len(y) or y.dtype.kind not in "fiub":
-            raise DataError(f"data must be real numbers with one row per observation; got {y.dtype} of shape {y.shape}.")
-        if len(bad := np.argwhere(~np.isfinite(y))):
-            raise DataError(f"data must be finite; entry {tuple(bad[0].tolist())} is {y[tuple(bad[0])]}.")
-        return y
+        return np.asarray(read(self._data if data is None else data))
 
     def _at(self, theta: Theta) -> np.ndarray:
         if theta is None:
