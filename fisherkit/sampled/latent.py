@@ -15,11 +15,12 @@ from ..methods import MonteCarlo, refuse_options
 from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
+from ..rows import Rows
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
-from . import derivatives
+from . import curvature, derivatives
 from .observations import read
 
 GROUPS = 20
@@ -145,7 +146,8 @@ class LatentModel(model.Model):
         replicates = tuple(self._stored(of(total - group), structure) for group in groups)
         weights = tuple((total.draws / group.draws - 1) / len(groups) for group in groups)
         point = dict(zip(self.parameters.labels, at.tolist(), strict=True))
-        provenance = Provenance(kind=kind, method=self._method, n=len(y), point=point)
+        sample = Rows(y).sample(total.mean_scores, self.parameters.labels)
+        provenance = Provenance(kind=kind, method=self._method, n=len(y), point=point, sample=sample)
         return FisherInformation.of(self._stored(of(total), structure), provenance, LeaveOneOut(replicates, weights))
 
     def _groups(self, y: np.ndarray, at: np.ndarray, *, curved: bool) -> list[Sums]:
@@ -177,7 +179,7 @@ class LatentModel(model.Model):
     def _curvature(self, log_density: derivatives.LogDensity, index: np.ndarray, at: np.ndarray) -> np.ndarray:
         """The summed Hessian, to far more digits than the draws have: fourth-order differences of the summed score."""
         if self._derivatives == "torch":
-            return derivatives.hessian(log_density, None, index, at, "torch")
+            return curvature.hessian(log_density, None, index, at, "torch")
 
         def score(theta: np.ndarray) -> np.ndarray:
             return np.asarray(derivatives.scores(log_density, index, theta, self._derivatives)[0].sum(axis=0))
@@ -209,7 +211,10 @@ class LatentModel(model.Model):
         return lambda i, theta: self._log_density(y[i // draws], flat[i], theta), np.arange(len(flat))
 
     def _observations(self, data: Any) -> np.ndarray:
-        return np.asarray(read(self._data if data is None else data))
+        return np.asarray(read(self.used_data(data)))
+
+    def used_data(self, data: Any) -> Any:
+        return self._data if data is None else data
 
     def _at(self, theta: Theta) -> np.ndarray:
         if theta is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from ..model import Theta
 from ..parameters import concatenate
 from ..provenance import Provenance
 from ..ratios import gauss
+from ..rows import Rows
 from ..uncertainty import Expectation
-from . import derivatives, monte_carlo
+from . import curvature, derivatives, monte_carlo
 from .accumulator import default_groups, stored
 from .exact import over_outcomes, over_support
 from .expectations import mean, ratio_moments, view
@@ -75,6 +77,8 @@ class Model(Scores, model.Model):
     True
     """
 
+    counts_rows = True
+
     def __init__(
         self,
         log_density: derivatives.LogDensity | None = None,
@@ -103,8 +107,7 @@ class Model(Scores, model.Model):
     # -- the verbs
 
     def score(self, theta: Theta = None, *, data: Any = None) -> np.ndarray:
-        x = self._observations(data)
-        return self._scores(x, self._at(theta))
+        return self._rows(data, self._at(theta))[1]
 
     def expected_information(
         self, theta: Theta = None, *, inputs: Any = None, method: Method | None = None, structure: str = "dense"
@@ -116,24 +119,25 @@ class Model(Scores, model.Model):
         return self._information(matrix, structure, self.provenance("expected", at, method=method, error_bound=error))
 
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
-        x, at = self._observations(data), self._at(theta)
-        matrix = -derivatives.hessian(self._log_density, self._score, x, at, self._derivatives)
-        return self._information(matrix, structure, self.provenance("observed", at, n=len(x)))
+        at = self._at(theta)
+        rows, s = self._rows(data, at)
+        return self._over_rows("observed", -self._summed_hessian(rows, at), rows, s, at, structure)
 
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
-        x, at = self._observations(data), self._at(theta)
-        s = self._scores(x, at)
-        return self._information(s.T @ s, structure, self.provenance("empirical", at, n=len(x)))
+        at = self._at(theta)
+        rows, s = self._rows(data, at)
+        root = rows.root(s)
+        return self._over_rows("empirical", root.T @ root, rows, s, at, structure)
 
     def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
         if self._log_density is None:
             raise MethodError("this model was given by its score alone: its likelihood needs log_density= too.")
-        x, at = self._observations(data), self._at(theta)
-        values = derivatives.values(self._log_density, x, at, self._derivatives)
+        rows, at = self._read(data), self._at(theta)
+        values = derivatives.values(self._log_density, rows.data, at, self._derivatives)
         if np.isnan(values).any():
-            i = int(np.argmax(np.isnan(values)))
+            i = rows.place(int(np.argmax(np.isnan(values))))
             raise DataError(f"the log-density of observation {i} is nan at theta={at.tolist()}.")
-        return float(values.sum())
+        return float(rows.total(values))
 
     # -- expectations
 
@@ -187,7 +191,7 @@ class Model(Scores, model.Model):
         return gauss(view(self), self._at(theta), count)
 
     def curvature(self, theta: Theta, *, data: Any) -> tuple[np.ndarray, np.ndarray]:
-        x, at = self._observations(data), self._at(theta)
+        x, at = self._read(data).data, self._at(theta)
         if self._score is None and self._log_density is not None and self._derivatives != "torch":
             return from_ratios(self._log_density, x, at)
         second = derivatives.hessians(self._log_density, self._score, x, at, self._derivatives)
@@ -200,8 +204,28 @@ class Model(Scores, model.Model):
 
     # -- data and points
 
-    def _observations(self, data: Any) -> Any:
-        return read(self._data if data is None else data)
+    def used_data(self, data: Any) -> Any:
+        return self._data if data is None else data
+
+    def _read(self, data: Any) -> Rows:
+        """The rows, their values checked."""
+        rows = Rows.of(self.used_data(data))
+        return replace(rows, data=read(rows.data))
+
+    def _rows(self, data: Any, at: np.ndarray) -> tuple[Rows, np.ndarray]:
+        """The rows, and their scores (n, p)."""
+        rows = self._read(data)
+        return rows, self._scores(rows.data, at, place=rows.place)
+
+    def _summed_hessian(self, rows: Rows, at: np.ndarray) -> np.ndarray:
+        x, score = rows.data, self._score
+        if self._hessian is not None:
+            return rows.total(self._hessians(x, at))
+        self.try_complex_step(x[:16], at)
+        if score is not None and self._complex_safe:
+            summed = derivatives.score_jacobians(lambda x, t: rows.total(score(x, t))[None], x, at, complex_safe=True)
+            return np.asarray(summed[0])
+        return curvature.hessian(self._log_density, score, x, at, self._derivatives, weights=rows.weights)
 
     def _drawn(self, draws: Any, size: int) -> Any:
         x = read(draws)
@@ -224,6 +248,12 @@ class Model(Scores, model.Model):
     def provenance(self, kind: str, at: np.ndarray, **given: Any) -> Provenance:
         """What a result of this model at a point knows of itself."""
         return Provenance(kind=kind, point=dict(zip(self.parameters.labels, at.tolist(), strict=True)), **given)
+
+    def _over_rows(
+        self, kind: str, matrix: np.ndarray, rows: Rows, s: np.ndarray, at: np.ndarray, structure: str
+    ) -> FisherInformation:
+        provenance = self.provenance(kind, at, n=rows.count(len(s)), sample=rows.sample(s, self.parameters.labels))
+        return self._information(matrix, structure, provenance)
 
     def _information(self, matrix: np.ndarray, structure: str, provenance: Provenance) -> FisherInformation:
         kept = np.diagonal(matrix).copy() if structure == "diagonal" else (matrix + matrix.T) / 2

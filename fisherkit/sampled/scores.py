@@ -14,6 +14,7 @@ from .accumulator import EXACT, FULL
 from .ratios import from_ratios
 
 DIFFERENCES = 1e-9  # what differences of a score may miss of second derivatives
+Place = Callable[[int], int]  # where an observation stands in the data as they were given
 
 
 class Scores:
@@ -65,7 +66,7 @@ class Scores:
             x, s, error = x[keep], s[keep], error[keep]
             self._refuse_rough(s, error)
         else:
-            s = self._scores(x, at, first=first)
+            s = self._scores(x, at, place=lambda i: first + i)
         if not hessians or not len(s):
             return s, np.zeros((0, len(at), len(at))) if hessians else None
         h = self._hessians(x, at)
@@ -94,27 +95,27 @@ class Scores:
             self.try_complex_step(x[:16], at)
         return derivatives.score_jacobians(score, x, at, complex_safe=bool(self._complex_safe))
 
-    def _scores(self, x: Any, at: np.ndarray, *, possible: Any = True, first: int = 0) -> np.ndarray:
+    def _scores(self, x: Any, at: np.ndarray, *, possible: Any = True, place: Place = int) -> np.ndarray:
         """(n, p) scores, finite wherever an observation is possible."""
         s, error = self._raw_scores(x, at)
-        self._refuse_rough(s, error)
+        self._refuse_rough(s, error, place)
         if len(bad := np.argwhere(~np.isfinite(s) & np.reshape(possible, (-1, 1)))):
             i, j = bad[0]
             raise DataError(
-                f"the score of observation {first + i} in {self.parameters.label(j)} is {s[i, j]} at theta={at.tolist()}: the "
+                f"the score of observation {place(i)} in {self.parameters.label(j)} is {s[i, j]} at theta={at.tolist()}: the "
                 "observation is impossible there, or the log-density overflows."
             )
         return np.where(np.reshape(possible, (-1, 1)), s, 0.0)
 
-    def _refuse_rough(self, s: np.ndarray, error: np.ndarray) -> None:
+    def _refuse_rough(self, s: np.ndarray, error: np.ndarray, place: Place = int) -> None:
         """A numeric score must be known to four digits of its parameter's typical one."""
-        with np.errstate(invalid="ignore"):
-            typical = np.sqrt(np.nanmean(s**2, axis=0))
-        if len(rough := np.argwhere(error > 1e-4 * np.maximum(typical, np.abs(s)) + 1e-9)):
+        finite = np.isfinite(s)
+        typical = np.sqrt((np.where(finite, s, 0.0) ** 2).sum(axis=0) / np.maximum(finite.sum(axis=0), 1))
+        if len(rough := np.argwhere(finite & (error > 1e-4 * np.maximum(typical, np.abs(s)) + 1e-9))):
             i, j = rough[0]
             raise PrecisionError(
-                f"the numeric score of observation {i} in {self.parameters.label(j)} is {s[i, j]:.3g} +- {error[i, j]:.1g}: too "
-                "rough. Give score=, or derivatives='torch' or 'complex'."
+                f"the numeric score of observation {place(i)} in {self.parameters.label(j)} is {s[i, j]:.3g} +- "
+                f"{error[i, j]:.1g}: too rough. Give score=, or derivatives='torch' or 'complex'."
             )
 
     def _raw_scores(self, x: Any, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
