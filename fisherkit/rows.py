@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from .errors import DataError, MethodError
 
 POLICIES = ("raise", "omit")
 NOTICED = 0.01  # standard errors that a score sum may be off without a word
+ROUNDING = 1e-11  # relative, of numeric scores
 NEGLIGIBLE = 1e-10  # share of a direction in the scores, below which it is rounding
 
 
@@ -98,24 +99,26 @@ class Rows:
             clusters = np.unique(clusters, return_inverse=True)[1]
         return Rows(_taken(self.data, kept), weights, clusters, index, self.omitted + int((~kept).sum()))
 
-    def sample(self, s: np.ndarray, labels: Sequence[str]) -> Sample:
-        """What is to be told of the data, from their scores (n, p)."""
+    def sample(self, s: np.ndarray, point: Mapping[str, Any]) -> Sample:
+        """What is to be told of the data, from their scores (n, p) in the parameters at a point."""
         total, root = self.total(s), self.root(s)
         units = self.count(len(s)) if self.clusters is None else len(root)
-        gradient, chance = _length(total, root, float(units))
-        sums = dict(zip(labels, total.tolist(), strict=True))
+        values = np.abs(np.array([float(value) for value in point.values()]))
+        gradient, chance = _length(total, root, float(units), np.where(values > 0, values, 1.0))
+        sums = dict(zip(point, total.tolist(), strict=True))
         return Sample(len(s), self.omitted, None if self.clusters is None else len(root), sums, gradient, chance)
 
 
-def _length(total: np.ndarray, root: np.ndarray, m: float) -> tuple[float, float]:
+def _length(total: np.ndarray, root: np.ndarray, m: float, sizes: np.ndarray) -> tuple[float, float]:
     """A sum of m scores in its own standard errors (Hotelling), and the chance of a longer one where their mean is 0.
 
     Taken from the squares about 0, whose share q / m <= 1 of the sum has a beta law for Gaussian scores, and not about the mean,
-    which discrete data may all meet; m + 1 in place of m keeps both finite.
+    which discrete data may all meet; m + 1 in place of m keeps both finite. Scores that are rounding, of a parameter of that size
+    that does nothing, are left out.
     """
     squares = root.T @ root
     scale = np.sqrt(np.diagonal(squares))
-    used = scale > 0
+    used = scale * sizes > ROUNDING * (scale * sizes).max()
     values, vectors = np.linalg.eigh(squares[np.ix_(used, used)] / np.outer(scale[used], scale[used]))
     kept = values > NEGLIGIBLE * max(values.max(initial=0.0), 1e-300)
     q = float((((total[used] / scale[used]) @ vectors[:, kept]) ** 2 / values[kept]).sum())

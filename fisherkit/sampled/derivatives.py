@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import LayoutError
+from ..errors import DataError, FisherkitError, LayoutError
 from ..jacobians import differentiate
 
 LogDensity = Callable[[Any, Any], Any]
@@ -27,6 +27,8 @@ def evaluate(log_density: LogDensity, x: Any, theta: Any, n: int) -> Any:
             f"log_density(x, theta) must return one number per observation, shape ({n},); "
             f"got {tuple(getattr(values, 'shape', ()))}."
         )
+    if isinstance(values, np.ndarray) and values.dtype.kind not in ("fiubc" if np.iscomplexobj(theta) else "fiub"):
+        raise DataError(f"log_density(x, theta) must return real numbers; got dtype {values.dtype}.")
     return values
 
 
@@ -41,6 +43,8 @@ def values(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> np.
 def scores(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, p) derivatives of each observation's log-density, and their error estimates."""
     if kind == "numeric":
+        with np.errstate(all="ignore"):
+            evaluate(log_density, x, theta, len(x))  # what is wrong at theta itself is told as it is
         columns = [_partial(log_density, x, theta, j) for j in range(len(theta))]
         values, errors = (np.stack(parts, axis=1) for parts in zip(*columns, strict=True))
         return values, errors
@@ -144,8 +148,17 @@ def at_points(log_density: LogDensity, x: Any, points: np.ndarray) -> np.ndarray
     """(n, m) log-densities of each observation at each of m points, in one call where the model can."""
     if many := getattr(log_density, "many", None):
         return np.asarray(many(x, points), dtype=float)
-    columns = [evaluate(log_density, x, point, len(x)) for point in points]
-    return np.stack(columns, axis=1).astype(float)
+    return np.stack([_or_nan(log_density, x, point) for point in points], axis=1)
+
+
+def _or_nan(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:
+    """nan where the code refuses a point: a step has left its domain."""
+    try:
+        return np.asarray(evaluate(log_density, x, theta, len(x)), dtype=float)
+    except FisherkitError:
+        raise
+    except (ArithmeticError, ValueError):
+        return np.full(len(x), np.nan)
 
 
 def stencil(reach: int) -> np.ndarray:

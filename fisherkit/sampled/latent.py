@@ -146,7 +146,7 @@ class LatentModel(model.Model):
         replicates = tuple(self._stored(of(total - group), structure) for group in groups)
         weights = tuple((total.draws / group.draws - 1) / len(groups) for group in groups)
         point = dict(zip(self.parameters.labels, at.tolist(), strict=True))
-        sample = Rows(y).sample(total.mean_scores, self.parameters.labels)
+        sample = Rows(y).sample(total.mean_scores, point)
         provenance = Provenance(kind=kind, method=self._method, n=len(y), point=point, sample=sample)
         return FisherInformation.of(self._stored(of(total), structure), provenance, LeaveOneOut(replicates, weights))
 

@@ -98,6 +98,8 @@ class Model(Scores, model.Model):
             raise LayoutError(
                 f"uniforms must be a positive integer, beside sampler=(theta, u) -> observations; got {uniforms!r}."
             )
+        if sampler is not None and not callable(sampler):
+            raise LayoutError(f"sampler= must be a function of (theta, size, rng); got {sampler!r}.")
         super().__init__(log_density, score=score, hessian=hessian, parameters=parameters, kind=derivatives)
         self._sampler, self.uniforms, self._outcomes = sampler, uniforms, outcomes
         self._support, self._discrete, self._data = support, discrete, data
@@ -177,7 +179,7 @@ class Model(Scores, model.Model):
     # -- for bounds
 
     def point(self, theta: Theta = None) -> dict[str, Any]:
-        return dict(zip(self.parameters.labels, self._at(theta).tolist(), strict=True))
+        return self._labelled(self._at(theta))
 
     def ratios(
         self, theta: Theta, *, order: int, points: Sequence[Mapping[str, Any]], method: Method | None = None
@@ -220,7 +222,11 @@ class Model(Scores, model.Model):
     def _summed_hessian(self, rows: Rows, at: np.ndarray) -> np.ndarray:
         x, score = rows.data, self._score
         if self._hessian is not None:
-            return rows.total(self._hessians(x, at))
+            h = self._hessians(x, at)
+            if len(bad := np.argwhere(~np.isfinite(h))):
+                place, value = rows.place(bad[0][0]), h[tuple(bad[0])]
+                raise DataError(f"the second derivatives of observation {place} are not finite: hessian= gave {value}.")
+            return rows.total(h)
         self.try_complex_step(x[:16], at)
         if score is not None and self._complex_safe:
             summed = derivatives.score_jacobians(lambda x, t: rows.total(score(x, t))[None], x, at, complex_safe=True)
@@ -228,7 +234,7 @@ class Model(Scores, model.Model):
         return curvature.hessian(self._log_density, score, x, at, self._derivatives, weights=rows.weights)
 
     def _drawn(self, draws: Any, size: int) -> Any:
-        x = read(draws)
+        x = read(draws, name="the sampler's draws")
         if len(x) != size:
             raise LayoutError(f"sampler(theta, {size}, rng) must return {size} observations; got {len(x)}.")
         return x
@@ -247,12 +253,15 @@ class Model(Scores, model.Model):
 
     def provenance(self, kind: str, at: np.ndarray, **given: Any) -> Provenance:
         """What a result of this model at a point knows of itself."""
-        return Provenance(kind=kind, point=dict(zip(self.parameters.labels, at.tolist(), strict=True)), **given)
+        return Provenance(kind=kind, point=self._labelled(at), **given)
+
+    def _labelled(self, at: np.ndarray) -> dict[str, float]:
+        return dict(zip(self.parameters.labels, at.tolist(), strict=True))
 
     def _over_rows(
         self, kind: str, matrix: np.ndarray, rows: Rows, s: np.ndarray, at: np.ndarray, structure: str
     ) -> FisherInformation:
-        provenance = self.provenance(kind, at, n=rows.count(len(s)), sample=rows.sample(s, self.parameters.labels))
+        provenance = self.provenance(kind, at, n=rows.count(len(s)), sample=rows.sample(s, self._labelled(at)))
         return self._information(matrix, structure, provenance)
 
     def _information(self, matrix: np.ndarray, structure: str, provenance: Provenance) -> FisherInformation:

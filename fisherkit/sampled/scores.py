@@ -33,6 +33,9 @@ class Scores:
             raise LayoutError("a sampled model needs log_density= or score=; found neither.")
         if kind not in derivatives.KINDS:
             raise MethodError(f"derivatives must be one of {', '.join(derivatives.KINDS)}; got {kind!r}.")
+        for name, given in (("log_density", log_density), ("score", score), ("hessian", hessian)):
+            if given is not None and not callable(given):
+                raise LayoutError(f"{name}= must be a function of (x, theta); got {given!r}.")
         self.parameters = Parameters.of(parameters)
         self._log_density, self._score, self._hessian, self._derivatives = log_density, score, hessian, kind
         self._complex_safe: bool | None = None  # whether the score carries a complex step; known after the first draws
@@ -71,19 +74,15 @@ class Scores:
             return s, np.zeros((0, len(at), len(at))) if hessians else None
         h = self._hessians(x, at)
         if len(bad := np.argwhere(~np.isfinite(h))):
-            i = bad[0][0]
             raise PrecisionError(
-                f"the second derivatives of draw {first + i} are not finite. Give hessian=, or estimator='outer_product'."
+                f"the second derivatives of draw {first + bad[0][0]} are not finite. Give hessian=, or estimator='outer_product'."
             )
         return s, h
 
     def _hessians(self, x: Any, at: np.ndarray) -> np.ndarray:
         n, p = len(x), len(at)
         if self._hessian is not None:
-            h = np.asarray(self._hessian(x, at), dtype=float)
-            if h.shape != (n, p, p):
-                raise LayoutError(f"hessian(x, theta) must have shape ({n}, {p}, {p}); got {h.shape}.")
-            return h
+            return _returned(self._hessian(x, at), (n, p, p), "hessian(x, theta)")
         score, log = self._score, self._log_density
         if score is None and log is not None and self._derivatives == "torch":
             return derivatives.hessians(log, None, x, at, "torch")
@@ -123,7 +122,15 @@ class Scores:
         if self._score is None:
             assert self._log_density is not None
             return derivatives.scores(self._log_density, x, at, self._derivatives)
-        s = np.asarray(self._score(x, at), dtype=float)
-        if s.shape != (len(x), len(at)):
-            raise LayoutError(f"score(x, theta) must have shape ({len(x)}, {len(at)}); got {s.shape}.")
+        s = _returned(self._score(x, at), (len(x), len(at)), "score(x, theta)")
         return s, np.zeros_like(s)
+
+
+def _returned(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """What the caller's function gave, as floats of the right shape."""
+    array = np.asarray(values)
+    if array.shape != shape:
+        raise LayoutError(f"{name} must have shape {shape}; got {array.shape}.")
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} must return real numbers; got dtype {array.dtype}.")
+    return array.astype(float)

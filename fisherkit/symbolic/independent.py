@@ -105,15 +105,17 @@ class Independent(model.Model):
             for (factor, _), blocks in zip(self.factors, self._blocks(rows.data), strict=True)
         ]
         s = self.score(theta, data=data)
-        return self._stored(self._embedded(matrices), structure, self._told("observed", rows, s))
+        return self._stored(self._embedded(matrices), structure, self._told("observed", rows, s, theta))
 
     def empirical_information(self, theta: Theta, *, data: Any, structure: str = "dense") -> FisherInformation:
         rows, s = Rows.of(data), self.score(theta, data=data)
         root = rows.root(s)
-        return self._stored(root.T @ root, structure, self._told("empirical", rows, s))
+        return self._stored(root.T @ root, structure, self._told("empirical", rows, s, theta))
 
-    def _told(self, kind: str, rows: Rows, s: np.ndarray) -> Provenance:
-        return Provenance(kind=kind, n=rows.count(len(s)), sample=rows.sample(s, self.parameters.labels))
+    def _told(self, kind: str, rows: Rows, s: np.ndarray, theta: Theta) -> Provenance:
+        values = {name: value for factor, _ in self.factors for name, value in self._of(factor, theta).items()}
+        point = {name: values[name] for name in self.parameters.names}
+        return Provenance(kind=kind, n=rows.count(len(s)), point=point, sample=rows.sample(s, point))
 
     # -- places
 

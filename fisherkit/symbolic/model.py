@@ -367,8 +367,9 @@ class Model(Algebra, model.Model):
     def _over_data(
         self, kind: str, matrix: np.ndarray, rows: Rows, s: np.ndarray, theta: Theta, structure: str
     ) -> FisherInformation:
-        sample = rows.sample(s, self.parameters.labels)
-        provenance = Provenance(kind=kind, n=rows.count(len(s)), point=self._by_name(theta), sample=sample)
+        provenance = Provenance(
+            kind=kind, n=rows.count(len(s)), point=self._by_name(theta), sample=rows.sample(s, self.point(theta))
+        )
         return FisherInformation.of(self._stored((matrix + matrix.T) / 2, structure), provenance)
 
     def _stored(self, matrix: Any, structure: str) -> Structure:

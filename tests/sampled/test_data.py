@@ -12,6 +12,7 @@ import fisherkit as fk
 from fisherkit import estimation
 from fisherkit.rows import Rows
 from tests.estimation.test_scoring import dataset, poisson, rows, start
+from tests.test_examples import ROOT, run
 
 AT = {"loc": 1.0, "scale": 2.0}
 X = np.random.default_rng(0).normal(1.0, 2.0, 60)
@@ -151,6 +152,58 @@ def test_weights_that_are_no_counts() -> None:
     assert F.n == pytest.approx(w.sum())
     found = estimation.sandwich(model, dict(zip(F.parameters.names, plain.params, strict=True)), r, weights=w, clusters=range(32))
     np.testing.assert_allclose(found.standard_errors(), robust.bse, rtol=1e-7)
+
+
+# -- models fitted to data
+
+
+def mixture(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    first, second = (np.exp(-0.5 * (x - m) ** 2) for m in t[1:])
+    return np.log((first + np.exp(t[0]) * second) / (1 + np.exp(t[0])) / np.sqrt(2 * np.pi))
+
+
+def test_a_mixture_whose_components_overlap() -> None:
+    """Two normals 1.5 standard deviations apart: one hump, and a share that is known 2.5 times worse than if the means were."""
+    numdiff = pytest.importorskip("statsmodels.tools.numdiff")
+    rng = np.random.default_rng(5)
+    x = np.where(rng.random(400) < 0.5, -0.75, 0.75) + rng.standard_normal(400)
+    model = fk.sampled.Model(mixture, parameters=("logit", "a", "b"))
+    fit = estimation.fisher_scoring(model, {"logit": 0.0, "a": -0.75, "b": 0.75}, x, information="observed")
+    at = np.array(list(fit.estimate.values()))
+    exact = -numdiff.approx_hess_cs(at, lambda t: mixture(x, t).sum())
+    np.testing.assert_allclose(fit.information.dense(), exact, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(fit.information.standard_errors(), np.sqrt(np.diagonal(np.linalg.inv(exact))), rtol=1e-7)
+    told = estimation.identifiability(fit.information)
+    assert told.identifiable
+    assert told["logit"]["variance_inflation"] > 5
+    meeting = fk.empirical_information(model, {"logit": 0.0, "a": x.mean(), "b": x.mean()}, data=x)
+    with pytest.raises(fk.errors.SingularInformationError, match="no information along -1 a \\+1 b"):
+        meeting.inverse()
+    assert meeting.diagonal()[0] < 1e-20  # and where both are one, their share does nothing
+
+
+@pytest.mark.slow
+def test_hares_and_lynxes() -> None:
+    """The page's estimate, its gradient and its errors, by another integrator and plain differences."""
+    from scipy.integrate import solve_ivp
+
+    page = run(ROOT / "docs" / "data.md")
+    fitted, pelts = page["fitted"], page["pelts"]
+
+    def likelihood(theta: np.ndarray) -> float:
+        alpha, beta, gamma, delta, h, lynx, sigma = np.exp(theta)
+        slope = lambda _, z: [alpha - beta * np.exp(z[1]), delta * np.exp(z[0]) - gamma]
+        path = solve_ivp(slope, (0, 20), np.log([h, lynx]), t_eval=np.arange(21.0), rtol=1e-10, atol=1e-12, method="DOP853").y.T
+        return float(-0.5 * (((pelts[:, 1:] - path) / sigma) ** 2).sum() - 42 * np.log(sigma))
+
+    at, error = np.array(list(fitted.estimate.values())), np.array(list(fitted.standard_errors.values()))
+    steps = 0.1 * np.diag(error)
+    gradient = np.array([likelihood(at + s) - likelihood(at - s) for s in steps]) / 0.2
+    assert np.abs(gradient).max() < 0.1  # of a standard error: the page takes four steps a year
+    hessian = [[sum(a * b * likelihood(at + a * s + b * t) for a in (1, -1) for b in (1, -1)) / 4 for s in steps] for t in steps]
+    np.testing.assert_allclose(
+        np.sqrt(np.diagonal(np.linalg.inv(-np.array(hessian) / np.outer(steps.sum(0), steps.sum(0))))), error, rtol=0.02
+    )
 
 
 # -- weights, clusters
@@ -306,7 +359,7 @@ def test_the_gradient_is_in_standard_errors() -> None:
 def test_where_the_data_come_from_it_is_silent() -> None:
     """At the parameters that drew them, the chance of the sum is uniform: no warning but one in a thousand times."""
     draws = np.random.default_rng(3).normal(size=(400, 40, 2))
-    found = [Rows(s).sample(s, ("a", "b")).chance for s in draws]
+    found = [Rows(s).sample(s, {"a": 0.0, "b": 1.0}).chance for s in draws]
     assert stats.kstest(found, "uniform").pvalue > 0.01
     assert np.min(found) > 1e-3
 
