@@ -146,12 +146,15 @@ class Model(Scores, model.Model):
     def _methods(self) -> tuple[type[Method], ...]:
         """What this model can do, the preferred one first."""
         possible = ((Exact, self._outcomes), (Quadrature, self._support), (MonteCarlo, self._sampler))
-        return tuple(cls for cls, given in possible if given is not None)
+        density = self._log_density is not None
+        return tuple(cls for cls, given in possible if given is not None and (density or cls is MonteCarlo))
 
     def _default_method(self) -> Method:
         methods = self._methods()
         if not methods:
-            raise MethodError("this model has no sampler, support or outcomes to take an expectation over: give one.")
+            raise MethodError(
+                "this model has no sampler, support or outcomes to take an expectation over: give one (and log_density=)."
+            )
         if methods[0] is MonteCarlo:
             raise MethodError("the expected information of a sampler needs method=MonteCarlo(n, rng=...).")
         return Quadrature(digits=5) if methods[0] is Quadrature else methods[0]()
@@ -227,8 +230,7 @@ class Model(Scores, model.Model):
                 place, value = rows.place(bad[0][0]), h[tuple(bad[0])]
                 raise DataError(f"the second derivatives of observation {place} are not finite: hessian= gave {value}.")
             return rows.total(h)
-        self.try_complex_step(x[:16], at)
-        if score is not None and self._complex_safe:
+        if score is not None and derivatives.is_complex_safe(score, x, at):
             summed = derivatives.score_jacobians(lambda x, t: rows.total(score(x, t))[None], x, at, complex_safe=True)
             return np.asarray(summed[0])
         return curvature.hessian(self._log_density, score, x, at, self._derivatives, weights=rows.weights)

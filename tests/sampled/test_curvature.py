@@ -59,6 +59,19 @@ def test_a_step_that_leaves_the_domain_is_taken_shorter(p: float, how: str) -> N
         assert float(verb(model, at, data=data)) == pytest.approx(n / (at["p"] * (1 - at["p"])), rel=1e-9)
 
 
+def test_a_score_that_mangles_complex_numbers_in_one_small_place_is_not_trusted() -> None:
+    """The second parameter, in units of 1e8, is taken by its real part: a complex step would see no curvature in it."""
+
+    def score(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        scale = np.real(t[1]) * 1e-8
+        return np.stack([(x - t[0]), (x**2 - scale) * 1e-8 + 0 * t[0]], axis=1)
+
+    model = fk.sampled.Model(score=score, parameters=("mean", "second"))
+    data = np.array([-1.0, 0.5, 1.0, -0.5])
+    F = fk.observed_information(model, {"mean": 0.0, "second": 0.625e8}, data=data)
+    np.testing.assert_allclose(F.diagonal(), [4.0, 4e-16], rtol=1e-7)
+
+
 def test_what_is_wrong_at_the_point_itself_is_told_as_it_is() -> None:
     model = fk.sampled.Model(lambda x, t: x * math.log(t[0]), parameters=("p",))
     with pytest.raises(ValueError, match=r"math domain|positive|expected"):

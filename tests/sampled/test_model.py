@@ -251,6 +251,10 @@ def test_methods_that_the_model_cannot_take_are_refused_naming_those_it_can() ->
         fk.expected_information(model(), AT)
     with pytest.raises(fk.errors.MethodError, match="no sampler, support or outcomes"):
         fk.expected_information(model(sampler=None), AT)
+    with pytest.raises(fk.errors.MethodError, match="and log_density="):
+        fk.expected_information(
+            fk.sampled.Model(score=exact_score, parameters=("mu", "sigma"), outcomes=lambda t: np.arange(2)), AT
+        )
     with pytest.raises(fk.errors.MethodError, match="inputs= belongs to networks"):
         fk.expected_information(model(), AT, inputs=DATA, method=fk.MonteCarlo(10))
     with pytest.raises(fk.errors.MethodError, match="structure must be one of 'dense', 'diagonal'"):
