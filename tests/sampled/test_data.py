@@ -12,6 +12,7 @@ import fisherkit as fk
 from fisherkit import estimation
 from fisherkit.rows import Rows
 from tests.estimation.test_scoring import dataset, poisson, rows, start
+from tests.estimation.test_scoring import logit as symbolic_logit
 from tests.test_examples import ROOT, run
 
 AT = {"loc": 1.0, "scale": 2.0}
@@ -428,3 +429,20 @@ def test_networks_take_no_rows() -> None:
     assert fk.empirical_information(net, data=pair).sample is None
     with pytest.raises(fk.errors.MethodError, match=r"models whose data are rows.*networks"):
         fk.empirical_information(net, data=pair, clusters=[1, 1, 2, 2])
+
+
+@pytest.mark.parametrize("kind", ["expected", "observed"])
+def test_weighted_scoring_is_that_of_the_rows_repeated(kind: str) -> None:
+    """Of a regression over covariates, and of a family."""
+    y, Z = dataset("spector")
+    often = np.arange(32) % 3 + 1
+    seen = np.repeat(np.arange(32), often)
+    weighted = estimation.fisher_scoring(symbolic_logit(4), start(4), rows(y, Z), weights=often, information=kind)
+    repeated = estimation.fisher_scoring(symbolic_logit(4), start(4), rows(y[seen], Z[seen]), information=kind)
+    np.testing.assert_allclose(weighted.information.dense(), repeated.information.dense(), rtol=1e-6)
+    assert weighted.information.n == repeated.information.n == len(seen)
+    assert weighted.log_likelihood == pytest.approx(repeated.log_likelihood)
+    weights = np.arange(60) % 4
+    one = estimation.fisher_scoring(stats.norm, AT, X, weights=weights, information=kind)
+    two = estimation.fisher_scoring(stats.norm, AT, np.repeat(X, weights), information=kind)
+    np.testing.assert_allclose(one.information.dense(), two.information.dense(), rtol=1e-6, atol=1e-6)
