@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .methods import Method
+from .rows import Sample
 
 KINDS = ("expected", "observed", "empirical")
 
@@ -17,6 +18,7 @@ class Provenance:
 
     ``error_bound`` is relative and scaled: :math:`|\\Delta F_{ij}| \\le` ``error_bound`` :math:`\\sqrt{F_{ii} F_{jj}}`.
     ``draws`` is how many observations a Monte Carlo estimate has seen; fewer than its budget where it took Hessians.
+    ``sample`` says what the data were, of an observed or empirical information.
     """
 
     kind: str = "expected"
@@ -25,6 +27,11 @@ class Provenance:
     point: Mapping[str, Any] | None = None
     error_bound: float | None = None
     draws: int | None = None
+    sample: Sample | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sample, Mapping):  # as it comes from a file
+            object.__setattr__(self, "sample", Sample(**self.sample))
 
     def joined(self, other: Provenance) -> Provenance:
         """That of a sum."""

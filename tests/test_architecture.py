@@ -33,7 +33,7 @@ LAYERS = (
     "formulas jacobians storage uncertainty",
     "expressions provenance ratios report structures",
     "parameters quadrature",
-    "arrays deadline limits methods optional panels tables",
+    "arrays deadline limits methods optional panels rows tables",
     "errors",
 )
 
@@ -83,11 +83,11 @@ PUBLIC = {
         check_reparametrization check_scores check_total""",
     "fisherkit.errors": """ConvergenceError
         DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
-        MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
+        MemoryBudgetError MethodError MissingDependencyError NetworkStateError NotAtMaximumWarning PrecisionError RegularityError
         SingularInformationError StorageError TextError""",
     "fisherkit.information.FisherInformation": """at bias_of condition dense diagonal eigenvalues error_bound fix interval_of
         inverse join kind lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic
-        rank rename report reparametrize save solve standard_errors structure total trace with_prior""",
+        rank rename report reparametrize save solve sample standard_errors structure total trace with_prior""",
 }
 
 #: What an installation brings. Half of the users need no PyTorch; nobody needs torchvision.

@@ -15,11 +15,13 @@ from ..methods import MonteCarlo, refuse_options
 from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
+from ..rows import Rows
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
-from . import derivatives
+from . import curvature, derivatives
+from .observations import read
 
 GROUPS = 20
 STEP = 1e-3  # relative, of differences of the score
@@ -144,7 +146,8 @@ class LatentModel(model.Model):
         replicates = tuple(self._stored(of(total - group), structure) for group in groups)
         weights = tuple((total.draws / group.draws - 1) / len(groups) for group in groups)
         point = dict(zip(self.parameters.labels, at.tolist(), strict=True))
-        provenance = Provenance(kind=kind, method=self._method, n=len(y), point=point)
+        sample = Rows(y).sample(total.mean_scores, point)
+        provenance = Provenance(kind=kind, method=self._method, n=len(y), point=point, sample=sample)
         return FisherInformation.of(self._stored(of(total), structure), provenance, LeaveOneOut(replicates, weights))
 
     def _groups(self, y: np.ndarray, at: np.ndarray, *, curved: bool) -> list[Sums]:
@@ -176,7 +179,7 @@ class LatentModel(model.Model):
     def _curvature(self, log_density: derivatives.LogDensity, index: np.ndarray, at: np.ndarray) -> np.ndarray:
         """The summed Hessian, to far more digits than the draws have: fourth-order differences of the summed score."""
         if self._derivatives == "torch":
-            return derivatives.hessian(log_density, None, index, at, "torch")
+            return curvature.hessian(log_density, None, index, at, "torch")
 
         def score(theta: np.ndarray) -> np.ndarray:
             return np.asarray(derivatives.scores(log_density, index, theta, self._derivatives)[0].sum(axis=0))
@@ -208,15 +211,10 @@ class LatentModel(model.Model):
         return lambda i, theta: self._log_density(y[i // draws], flat[i], theta), np.arange(len(flat))
 
     def _observations(self, data: Any) -> np.ndarray:
-        data = self._data if data is None else data
-        if data is None:
-            raise DataError("observations are needed: give data=.")
-        y = np.asarray(data)
-        if y.ndim == 0 or not len(y) or y.dtype.kind not in "fiub":
-            raise DataError(f"data must be real numbers with one row per observation; got {y.dtype} of shape {y.shape}.")
-        if len(bad := np.argwhere(~np.isfinite(y))):
-            raise DataError(f"data must be finite; entry {tuple(bad[0].tolist())} is {y[tuple(bad[0])]}.")
-        return y
+        return np.asarray(read(self.used_data(data)))
+
+    def used_data(self, data: Any) -> Any:
+        return self._data if data is None else data
 
     def _at(self, theta: Theta) -> np.ndarray:
         if theta is None:
