@@ -65,8 +65,7 @@ def corrected(found: np.ndarray, noise: np.ndarray, correction: str, rows: float
 def effective_rows(w: np.ndarray) -> float:
     r"""How many data of equal noise there are: :math:`\mathrm{tr}(V)^2 / \mathrm{tr}(V^2)`, V its covariance among data.
 
-    From the spread of m whitened derivatives (m, p, d), their noise made equal among parameters. The square of an estimate of V
-    is too large, which is taken off.
+    From the spread of m whitened derivatives (m, p, d), their noise made equal among parameters.
     """
     m, _, d = w.shape
     e = w - w.mean(axis=0)
@@ -76,9 +75,24 @@ def effective_rows(w: np.ndarray) -> float:
     if not kept.any():
         return float(d)
     e = np.einsum("ba,kbd->kad", vectors[:, kept] / np.sqrt(values[kept]), e).reshape(-1, d)
-    free = (m - 1) * int(kept.sum())
     gram = e @ e.T if len(e) < d else e.T @ e
-    trace, square = float(np.trace(gram)), float((gram**2).sum())
+    return rows_of(float(np.trace(gram)), float((gram**2).sum()), (m - 1) * int(kept.sum()), d)
+
+
+def rows_from_covariance(noise: np.ndarray, free: int) -> float:
+    """The same from the covariance (p, k, p, k) of the noise."""
+    k = noise.shape[1]
+    values, vectors = np.linalg.eigh(np.einsum("jxlx->jl", noise))
+    kept = values > FLOOR * max(values[-1], 1e-300)
+    if not kept.any():
+        return float(k)
+    equal = vectors[:, kept] / np.sqrt(values[kept])
+    among = np.einsum("ja,jxly,la->xy", equal, noise, equal, optimize=True)
+    return rows_of(float(np.trace(among)), float((among**2).sum()), free * int(kept.sum()), k)
+
+
+def rows_of(trace: float, square: float, free: int, d: int) -> float:
+    """tr(V)^2 / tr(V^2) from an estimate with so many degrees of freedom, of which the noise is taken off."""
     unbiased = (square - trace**2 / free) * free**2 / ((free - 1) * (free + 2))
     return float(np.clip(trace**2 / max(unbiased, 1e-300), 1.0, d))
 
