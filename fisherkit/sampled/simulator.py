@@ -202,16 +202,21 @@ class Simulator(model.Model):
                 f"{k} features need {int(np.ceil(2 * (k + 2) * GROUPS / (GROUPS - 1)))} draws at least; got {method!r}."
             )
         whole = self._of(total, n, p)
-        replicates, weights = [], []
-        for group, size in zip(groups, sizes, strict=True):
-            rest = tuple(a - b for a, b in zip(total, group, strict=True))
-            replicates.append(self._stored(self._of(rest, n - size, p), structure))
-            weights.append((n / size - 1) / GROUPS)
+        errors = None if method.groups == 0 else self._errors(groups, sizes, total, structure)
         point = dict(zip(self.parameters.labels, at.tolist(), strict=True))
-        errors = LeaveOneOut(tuple(replicates), tuple(weights)) if method.groups != 0 else None
         return FisherInformation.of(
             self._stored(whole, structure), Provenance(kind="expected", method=method, point=point), errors
         )
+
+    def _errors(
+        self, groups: list[tuple[np.ndarray, ...]], sizes: list[int], total: tuple[np.ndarray, ...], structure: str
+    ) -> LeaveOneOut:
+        n, replicates, weights = sum(sizes), [], []
+        for group, size in zip(groups, sizes, strict=True):
+            rest = tuple(a - b for a, b in zip(total, group, strict=True))
+            replicates.append(self._stored(self._of(rest, n - size, self.parameters.size), structure))
+            weights.append((n / size - 1) / GROUPS)
+        return LeaveOneOut(tuple(replicates), tuple(weights))
 
     def _of(self, sums: tuple[np.ndarray, ...], n: int, p: int) -> np.ndarray:
         """D' C^-1 D with both corrections, by the Cholesky factor of C in units of its features."""
