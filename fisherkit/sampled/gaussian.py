@@ -99,6 +99,7 @@ class GaussianModel(model.Model):
         self._pairs = None if isinstance(derivatives, str) else pairs.read(derivatives, self.parameters)
         self._kind = derivatives if isinstance(derivatives, str) else ""
         self._check()
+        self._last: tuple[np.ndarray, Local] | None = None
         self._constant = None if callable(covariance) else Whitening.of(machine_numbers(covariance))
 
     def _check(self) -> None:
@@ -190,6 +191,15 @@ class GaussianModel(model.Model):
     # -- at a point
 
     def _local(self, at: np.ndarray, *, slopes: bool = True) -> Local:
+        """The last point is remembered: a score and an information are mostly wanted at the same."""
+        if self._last is not None and np.array_equal(self._last[0], at):
+            return self._last[1]
+        here = self._at_point(at, slopes=slopes)
+        if slopes:
+            self._last = at.copy(), here
+        return here
+
+    def _at_point(self, at: np.ndarray, *, slopes: bool) -> Local:
         own = self._own(at)
         mean = machine_numbers(self._mean(own))
         if mean.ndim != 1:

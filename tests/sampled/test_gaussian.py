@@ -212,6 +212,12 @@ def test_derivatives_tell_their_error() -> None:
         ask(lambda t: np.round(smooth(t), 2))
 
 
+def test_a_model_that_drops_the_imaginary_part_is_refused() -> None:
+    own = fk.sampled.GaussianModel(lambda t: abs(t[0]) * X, np.ones(7), parameters=("a",), derivatives="complex")
+    with pytest.raises(fk.errors.LayoutError, match="drops the imaginary part"):
+        fk.expected_information(own, [0.7])
+
+
 def test_units_do_not_matter() -> None:
     """An amplitude of 2e-9 beside an index near 1, as cosmologists have them."""
     mean = lambda t: 1e9 * t[0] * np.exp((t[1] - 1) * X)
@@ -288,7 +294,8 @@ def test_an_autoregression_has_its_closed_form() -> None:
     """AR(1) from its stationary law, n values: by hand from the exact log-density."""
     n, phi, v = 30, 0.6, 1.5
     lag = abs(np.subtract.outer(np.arange(n), np.arange(n)))
-    own = fk.sampled.GaussianModel(lambda t: np.zeros(n), lambda t: t[1] * t[0] ** lag / (1 - t[0] ** 2), parameters=("phi", "v"))
+    covariance = lambda t: t[1] * t[0] ** lag / (1 - t[0] ** 2)
+    own = fk.sampled.GaussianModel(lambda t: np.zeros(n), covariance, parameters=("phi", "v"), derivatives="complex")
     F = fk.expected_information(own, [phi, v])
     q = 1 - phi**2
     exact = [[(1 + phi**2) / q**2 + (n - 2) / q, phi / v / q], [phi / v / q, n / 2 / v**2]]
