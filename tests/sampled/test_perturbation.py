@@ -41,7 +41,7 @@ def asked(log_density: Any = noisy, n: int = 20_000, rng: int = 0, **given: Any)
 
 
 def test_unbiased_and_within_its_error() -> None:
-    """Over 30 runs; what the steps make, 6 % for sigma, is in the tolerance. A sign or a factor 2 would be seen."""
+    """Over 30 runs; what the steps make, 5 % for sigma, is in the tolerance. A sign or a factor 2 would be seen."""
     found = np.stack([asked(n=4000, rng=rng).dense() for rng in range(30)])
     error = found.std(axis=0) / np.sqrt(30)
     assert (abs(found.mean(axis=0) - EXACT) < 4 * error + 0.07 * EXACT).all()
