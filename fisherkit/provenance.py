@@ -41,10 +41,13 @@ class Provenance:
             kind="+".join(kinds),
             method=self.method if self.method == other.method else None,
             n=self.n + other.n,
-            point=self.point if same_point(self.point, other.point) else None,
+            point=joint_point(self.point, other.point),
             error_bound=max(bounds, default=None),
         )
 
 
-def same_point(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> bool:
-    return a is not None and b is not None and dict(a) == dict(b)
+def joint_point(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The values of both; None where one is not known, or where they contradict each other."""
+    if a is None or b is None or any(a[name] != b[name] for name in a if name in b):
+        return None
+    return {**a, **b}

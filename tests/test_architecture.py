@@ -62,7 +62,7 @@ PUBLIC = {
         errors estimation expected_information forecast geometry load misspecified_bound networks observed_information plots
         sampled score spectra symbolic van_trees_bound""",
     "fisherkit.symbolic": "ExponentialFamily Independent Model as_location_family as_model parse_expression parse_model",
-    "fisherkit.sampled": "Accumulator Family GaussianModel LatentModel Model Simulator as_location_family as_model",
+    "fisherkit.sampled": "Accumulator Family GaussianModel LatentModel Model NoisyModel Simulator as_location_family as_model",
     "fisherkit.networks": "Bernoulli Categorical EKFAC Gaussian HeteroscedasticGaussian KFAC Likelihood LowRank Model Poisson",
     "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound
         efficiency efficient_estimator hybrid_bound misspecified_bound van_trees_bound""",

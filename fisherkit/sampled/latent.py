@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
 from . import curvature, derivatives
+from .chunks import Chunk, in_order, progress_bar
 from .observations import read
 
 GROUPS = 20
@@ -76,7 +77,7 @@ class LatentModel(model.Model):
         Draws of z given each row of y, at theta.
     parameters : names, or mapping from name to shape
     method : MonteCarlo
-        How many draws for each observation.
+        How many draws for each observation; ``workers=`` shares them out in 20 groups, with the same result for any number.
     derivatives : {"numeric", "torch", "complex"}
         As for `Model`, of the complete log-density.
     data : array, optional
@@ -151,12 +152,23 @@ class LatentModel(model.Model):
         return FisherInformation.of(self._stored(of(total), structure), provenance, LeaveOneOut(replicates, weights))
 
     def _groups(self, y: np.ndarray, at: np.ndarray, *, curved: bool) -> list[Sums]:
-        draws = [self._method.n // GROUPS + (g < self._method.n % GROUPS) for g in range(GROUPS)]
-        jobs = zip(draws, self._method.seeds(GROUPS), strict=True)
-        return [self._sums(y, at, count, np.random.default_rng(seed), curved) for count, seed in jobs]
+        method = self._method
+        sizes = [method.n // GROUPS + (g < method.n % GROUPS) for g in range(GROUPS)]
+        jobs = [Chunk(index=g, size=size, first=sum(sizes[:g]), group=g) for g, size in enumerate(sizes)]
+        work, found = Unseen(self, y, at, tuple(method.seeds(GROUPS)), curved), []
+        with progress_bar(method.n, method.progress) as bar:
+            for job, sums in zip(jobs, in_order(work, jobs, method.workers), strict=True):
+                found.append(sums)
+                if bar is not None:
+                    bar.update(job.size)
+        return found
 
-    def _sums(self, y: np.ndarray, at: np.ndarray, draws: int, rng: np.random.Generator, curved: bool) -> Sums:
-        """A block of observations at a time."""
+    def __getstate__(self) -> dict[str, Any]:
+        """For workers, who are not sent the executor that they belong to."""
+        return vars(self) | {"_method": replace(self._method, workers=1)}
+
+    def sums(self, y: np.ndarray, at: np.ndarray, draws: int, rng: np.random.Generator, curved: bool) -> Sums:
+        """Over a group of draws, a block of observations at a time."""
         n, p = len(y), len(at)
         out = Sums(draws, np.zeros((n, p)), np.zeros((p, p)), np.zeros((p, p)))
         step = max(1, ROWS // draws)
@@ -225,6 +237,20 @@ class LatentModel(model.Model):
         if structure == "diagonal":
             return Diagonal(self.parameters.split(np.diagonal(matrix).copy()), self.parameters)
         return Dense((matrix + matrix.T) / 2, self.parameters)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What a group of draws of the unseen needs, wherever it is made."""
+
+    model: LatentModel
+    y: np.ndarray
+    at: np.ndarray
+    seeds: tuple[Any, ...]
+    curved: bool
+
+    def __call__(self, chunk: Chunk) -> Sums:
+        return self.model.sums(self.y, self.at, chunk.size, np.random.default_rng(self.seeds[chunk.index]), self.curved)
 
 
 def _total(groups: Sequence[Sums]) -> Sums:
