@@ -32,7 +32,7 @@ LAYERS = (
     "information",
     "formulas jacobians storage uncertainty",
     "expressions provenance ratios report structures",
-    "parameters quadrature",
+    "parameters progress quadrature",
     "arrays deadline limits methods optional panels tables",
     "errors",
 )

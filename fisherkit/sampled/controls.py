@@ -16,7 +16,7 @@ import numpy as np
 
 FOLDS = 5
 PER_CONTROL = 30  # draws that a control of -H needs before it is trusted
-PER_SCORE = 150  # draws that a score needs as a control of s s', which has the heavier tail
+PER_SCORE = 500  # draws that a score needs as a control of s s', which has the heavier tail
 POWER = 4  # of the leverage
 EXACT = 1e-14  # variance relative to the squared entries: what an estimator that is exact by algebra leaves as rounding
 SHARE = 0.12  # of the variance: what one group of a hundred may carry

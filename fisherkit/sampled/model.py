@@ -18,11 +18,13 @@ from ..provenance import Provenance
 from ..ratios import gauss
 from ..uncertainty import Expectation
 from . import derivatives, monte_carlo
-from .accumulator import EXACT, FULL, default_groups, stored
+from .accumulator import EXACT, stored
 from .expectations import mean, ratio_moments, view
 from .ratios import from_ratios
+from .sums import FULL, default_groups
 
-DIFFERENCES = 1e-9  # what differences of a score may miss of second derivatives
+DIFFERENCES = 1e-9  # what central differences of a score may miss of second derivatives, and
+FORWARD = 3e-8  # forward ones
 NUMERIC_SCORE = 2e-11  # what differences may miss beside a kink, without noticing
 
 Support = tuple[float, float] | Callable[[np.ndarray], tuple[float, float]]
@@ -179,41 +181,49 @@ class Model(model.Model):
         return self._observations(self._sampler(at, u), size=len(u))
 
     @property
-    def hessian_cost(self) -> int | None:
-        """Score evaluations that a draw's second derivatives stand for; None where they are not to be had."""
+    def hessian_costs(self) -> tuple[int, int] | None:
+        """Score evaluations that a draw's second derivatives stand for, rough and fine; None where they are not to be had."""
         p = self.parameters.size
         if self._hessian is not None or (self._derivatives == "torch" and self._score is None):
-            return p
-        return 2 * p if self._score is not None or self._derivatives == "complex" or p <= FULL else None
+            return p, p
+        if self._score is not None or self._derivatives == "complex":
+            return p, 2 * p
+        return (2 * p, 2 * p) if p <= FULL else None
 
-    @property
-    def hessian_rounding(self) -> float:
-        """What second derivatives may miss, relative to the information."""
-        torch = self._derivatives == "torch" and self._score is None
-        return EXACT if self._hessian is not None or torch or self._complex_safe else DIFFERENCES
+    def hessian_rounding(self, how: str, at: np.ndarray, root: np.ndarray) -> np.ndarray:
+        """What second derivatives may miss in units of ``root``, the roots of the information's diagonal, for each parameter."""
+        far = np.maximum(np.abs(at) * root, 1.0)
+        if self._hessian is not None or (self._derivatives == "torch" and self._score is None):
+            return np.full(len(at), EXACT)
+        if how == "rough" and (self._score is not None or self._derivatives == "complex"):
+            return np.asarray(FORWARD * np.sqrt(far))
+        return np.full(len(at), EXACT) if self._complex_safe else np.asarray(DIFFERENCES * np.cbrt(far) ** 2)
 
     def score_and_hessian(
-        self, x: Any, at: np.ndarray, *, hessians: bool, first: int = 0, omit: bool = False
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """(n, p) and (n, p, p) of draws; those whose score is not finite are refused, or left out."""
+        self, x: Any, at: np.ndarray, *, hessians: str, first: int = 0, omit: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """(n, p) scores and (n, p, p) Hessians ("rough", "fine" or none) of draws, and the errors of numeric scores.
+
+        Draws whose score is not finite are refused, or left out.
+        """
+        s, error = self._raw_scores(x, at)
         if omit:
-            s, error = self._raw_scores(x, at)
             keep = np.isfinite(s).all(axis=1)
             x, s, error = x[keep], s[keep], error[keep]
-            self._refuse_rough(s, error)
-        else:
-            s = self._scores(x, at, first=first)
+        self._refuse_rough(s, error)
+        self._refuse_impossible(s, at, first=first)
+        told = error if self._score is None and self._derivatives == "numeric" else None
         if not hessians or not len(s):
-            return s, np.zeros((0, len(at), len(at))) if hessians else None
-        h = self._hessians(x, at)
+            return s, np.zeros((0, len(at), len(at))) if hessians else None, told
+        h = self._hessians(x, at, s, hessians)
         if len(bad := np.argwhere(~np.isfinite(h))):
             i = bad[0][0]
             raise PrecisionError(
                 f"the second derivatives of draw {first + i} are not finite. Give hessian=, or estimator='outer_product'."
             )
-        return s, h
+        return s, h, told
 
-    def _hessians(self, x: Any, at: np.ndarray) -> np.ndarray:
+    def _hessians(self, x: Any, at: np.ndarray, s: np.ndarray, how: str) -> np.ndarray:
         n, p = len(x), len(at)
         if self._hessian is not None:
             h = np.asarray(self._hessian(x, at), dtype=float)
@@ -225,16 +235,15 @@ class Model(model.Model):
             return derivatives.hessians(log, None, x, at, "torch")
         if score is None and log is not None and self._derivatives == "numeric":
             return from_ratios(log, x, at)[1]
-        if score is None:
-            return derivatives.score_jacobians(lambda data, t: self._raw_scores(data, t)[0], x, at, complex_safe=False)
-        if self._complex_safe is None:
-            self.try_complex_step(x[:16], at)
-        return derivatives.score_jacobians(score, x, at, complex_safe=bool(self._complex_safe))
+        by = "forward" if how == "rough" else "complex" if self._complex_safe else "central"
+        return derivatives.score_jacobians(score or (lambda data, t: self._raw_scores(data, t)[0]), x, at, s, how=by)
 
-    def try_complex_step(self, x: Any, at: np.ndarray) -> None:
-        """See once whether the score carries a complex step, so that every worker takes the same derivatives."""
-        if self._score is not None and self._hessian is None and self._complex_safe is None:
-            self._complex_safe = derivatives.is_complex_safe(self._score, x, at)
+    def try_complex_step(self, x: Any, at: np.ndarray) -> int:
+        """See once whether the score carries a complex step, so that every worker takes the same derivatives; what that cost."""
+        if self._score is None or self._hessian is not None or self._complex_safe is not None:
+            return 0
+        self._complex_safe = derivatives.is_complex_safe(self._score, x, at)
+        return 3 * len(at) * len(x)
 
     def _enumerate(self, at: np.ndarray, method: Method, structure: str) -> FisherInformation:
         assert self._outcomes is not None
@@ -336,17 +345,20 @@ class Model(model.Model):
 
     # -- scores and data
 
-    def _scores(self, x: Any, at: np.ndarray, *, possible: Any = True, first: int = 0) -> np.ndarray:
+    def _scores(self, x: Any, at: np.ndarray, *, possible: Any = True) -> np.ndarray:
         """(n, p) scores, finite wherever an observation is possible."""
         s, error = self._raw_scores(x, at)
         self._refuse_rough(s, error)
+        self._refuse_impossible(s, at, possible=possible)
+        return np.where(np.reshape(possible, (-1, 1)), s, 0.0)
+
+    def _refuse_impossible(self, s: np.ndarray, at: np.ndarray, *, possible: Any = True, first: int = 0) -> None:
         if len(bad := np.argwhere(~np.isfinite(s) & np.reshape(possible, (-1, 1)))):
             i, j = bad[0]
             raise DataError(
                 f"the score of observation {first + i} in {self.parameters.label(j)} is {s[i, j]} at theta={at.tolist()}: the "
                 "observation is impossible there, or the log-density overflows."
             )
-        return np.where(np.reshape(possible, (-1, 1)), s, 0.0)
 
     def _refuse_rough(self, s: np.ndarray, error: np.ndarray) -> None:
         """A numeric score must be known to four digits of its parameter's typical one."""

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fisherkit as fk
-from fisherkit.sampled import chunks, monte_carlo
+from fisherkit.sampled import chunks, diagnostics
 from tests.benchmarks.sampled_coverage import coverage, gains
 from tests.benchmarks.sampled_problems import PROBLEMS
 
@@ -38,7 +38,7 @@ def error(name: str, method: fk.MonteCarlo) -> float:
 def test_exact_where_algebra_allows_it(name: str) -> None:
     """To what differences of a score can tell; exponential families need the scores alone, the others all controls."""
     F = information(name, fk.MonteCarlo(2000, rng=0))
-    assert F.method.estimator == "bartlett"
+    assert F.method.estimator in ("hessian", "bartlett")
     assert error(name, fk.MonteCarlo(2000, rng=0)) < 1e-9
 
 
@@ -154,7 +154,7 @@ def test_to_a_tolerance_and_no_further() -> None:
 
 def test_a_ceiling_that_is_reached_is_told() -> None:
     with pytest.warns(
-        monte_carlo.ToleranceWarning, match=r"ceiling n=3000 was reached at a relative error of .* should reach it"
+        diagnostics.ToleranceWarning, match=r"ceiling n=3000 was reached at a relative error of .* should reach it"
     ):
         run(fk.MonteCarlo(3000, rng=0, estimator="outer_product", rtol=0.001))
 
@@ -244,7 +244,7 @@ fk.expected_information(model, [0.0], method=fk.MonteCarlo(10**8, rng=0, estimat
     arrays, meta = (
         fk.storage.read(path) if hasattr(fk, "storage") else __import__("fisherkit.storage", fromlist=["read"]).read(path)
     )
-    assert arrays["n"].sum() == meta["state"][0] * monte_carlo.CHUNK
+    assert arrays["n"].sum() == meta["state"][0] * chunks.CHUNK
     assert meta["state"][0] >= 8
 
 
@@ -369,7 +369,7 @@ def test_scores_that_are_not_finite() -> None:
     bad = lambda x, t: np.where(x[:, None] > 5, np.nan, normal_score(x, t))
     with pytest.raises(fk.errors.DataError, match=r"the score of observation \d+ in mu is nan"):
         run(fk.MonteCarlo(20_000, rng=0, estimator="outer_product"), score=bad)
-    with pytest.warns(monte_carlo.OmittedWarning, match="draws with a score that is not finite were left out"):
+    with pytest.warns(diagnostics.OmittedWarning, match="draws with a score that is not finite were left out"):
         F = run(fk.MonteCarlo(2000, rng=0, estimator="outer_product", nan_policy="omit"), score=bad)
     assert 1900 < F._provenance.draws < 2000
 
@@ -385,7 +385,7 @@ def test_an_information_that_is_infinite_does_not_settle() -> None:
 
 def test_a_hessian_of_another_density_is_told() -> None:
     wrong = lambda x, t: 1.5 * np.stack([np.stack([0 * x - 0.25, 0 * x], 1), np.stack([0 * x, 0 * x - 0.5], 1)], 2)
-    with pytest.warns(monte_carlo.SamplerMismatchWarning, match=r"E\[s s' \+ H\] is not zero"):
+    with pytest.warns(diagnostics.SamplerMismatchWarning, match=r"E\[s s' \+ H\] is not zero"):
         run(fk.MonteCarlo(20_000, rng=0, estimator="hessian"), hessian=wrong)
 
 
