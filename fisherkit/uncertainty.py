@@ -68,10 +68,11 @@ class Expectation:
 def interval(value: Any, replicates: Sequence[Any], weights: Sequence[float], level: float) -> tuple[Any, Any]:
     r"""A two-sided interval from leave-one-out replicates that allows for skewed and heavy-tailed draws.
 
-    Four corrections of :math:`v \pm 2\,\mathrm{mcse}`, all from the groups' influences :math:`a_r`: the jackknife's bias is
-    subtracted, and twice its square added to the variance, but less where the slope is so near 0 that the value is a quadratic
-    form, whose mean is the bias; Hall's monotone cubic transformation takes out the skewness of the mean; and the quantile is Student's, with the
-    degrees of freedom that a variance estimated from draws of this kurtosis has, :math:`2 / (\kappa / G + 2 / (G - 1))`.
+    Four corrections of :math:`v \pm 2\,\mathrm{mcse}`, all from the groups' influences :math:`a_r`. The jackknife's bias is
+    subtracted. Twice its square is added to the variance, but less where the slope is so near 0 that the value is a quadratic
+    form, whose mean is the bias. Hall's monotone cubic transformation takes out the skewness of the mean. And the quantile is
+    Student's, with the degrees of freedom that a variance estimated from draws of this kurtosis has,
+    :math:`2 / (\kappa / G + 2 / (G - 1))`.
 
     References
     ----------

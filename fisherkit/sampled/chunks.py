@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import MethodError
+from .diagnostics import tell
 
 CHUNK = 8192  # draws
 IN_FLIGHT = 16  # chunks beyond the one awaited, where an executor does not tell how many workers it has
@@ -75,7 +75,7 @@ def _result(future: Future[Any], work: Callable[[Chunk], Any], chunk: Chunk) -> 
     except Exception as error:
         result = work(chunk)
         told = f"a worker died at chunk {chunk.index} ({type(error).__name__}), which was done again in this process"
-        warnings.warn(f"{told}, with the same result.", WorkerWarning, stacklevel=4)
+        tell(f"{told}, with the same result.", WorkerWarning)
         return result
 
 

@@ -35,13 +35,13 @@ class OmittedWarning(UserWarning):
 def tell_omitted(count: int) -> None:
     if count:
         told = f"{count} draws with a score that is not finite were left out (nan_policy='omit'); the rest is another law."
-        _warn(told, OmittedWarning)
+        tell(told, OmittedWarning)
 
 
 def tell_tolerance(error: float, method: MonteCarlo) -> None:
     if method.rtol and error > method.rtol:
         needed = math.ceil(1.2 * method.n * (error / method.rtol) ** 2)
-        _warn(
+        tell(
             f"the ceiling n={method.n} was reached at a relative error of {error:.2g}, above rtol={method.rtol:g}; n={needed} "
             "should reach it.",
             ToleranceWarning,
@@ -53,20 +53,20 @@ def look(sums: Accumulator, parameters: Parameters) -> None:
     n, s, squares, tail = sums.moments()
     z = np.abs(s) / np.sqrt(np.maximum(squares, 1e-300))
     if n >= 100 and (worst := float(z.max(initial=0))) > 6:
-        _warn(
+        tell(
             f"the scores of {n} draws do not have mean zero (z = {worst:.1f} in {parameters.label(int(z.argmax()))}): the "
             "sampler does not draw from the log-density, or a factor that depends on the parameter is missing.",
             SamplerMismatchWarning,
         )
     elif n >= 100 and (worst := sums.identity_z()) > 7:
-        _warn(
+        tell(
             f"E[s s' + H] is not zero (z = {worst:.1f} over {n} draws): the sampler does not draw from the log-density, or score "
             "and Hessian are not of one density.",
             SamplerMismatchWarning,
         )
     if n >= 500 and tail is not None and len(unsettled := _unsettled(n, squares, tail)):
         k = int(unsettled[0])
-        _warn(
+        tell(
             f"the mean of the squared score in {parameters.label(k)} does not settle: the largest of {n} draws carries "
             f"{tail[-1, k] / squares[k]:.0%} of it. The information may be infinite, its error too small.",
             UnsettledWarning,
@@ -83,7 +83,7 @@ def _unsettled(n: int, squares: np.ndarray, tail: np.ndarray) -> np.ndarray:
     return np.flatnonzero(share | ((index < 1.1) & (tail[-1] > 0)))
 
 
-def _warn(message: str, category: type[UserWarning]) -> None:
+def tell(message: str, category: type[UserWarning]) -> None:
     """At the line that called fisherkit."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fisherkit."):
