@@ -26,7 +26,8 @@ PILOT = 0.05  # of the budget, and at most
 LONGEST_PILOT = 1000  # draws
 DEAREST_PILOT = 1 / 16  # of the budget: where not even the smallest one fits, there is none
 TRIAL = 8  # draws on which a complex step is tried
-GAIN = 1.5  # by which a Hessian must win in the pilot
+GAIN = 2.5  # by which a Hessian must win in the pilot
+FLATTERED = 300  # draws: with all controls, a pilot of so many makes it look twice as good as it is, and a smaller one better
 BY_HESSIAN = ("hessian", "bartlett")
 
 
@@ -116,11 +117,11 @@ def _plan(work: Work, method: MonteCarlo) -> Plan:
             f"{method!r} has a budget for {method.n // rough} Hessians of {rough} score evaluations; give n={2 * rough} at least."
         )
     smallest, every = p + 3, p + 3 + p * (p + 1) // 2
-    if p <= FULL and fine * every <= DEAREST_PILOT * method.n:
+    if p <= FULL and rough * every <= DEAREST_PILOT * method.n:
         smallest = every
     budget = min(method.n, 10 * FIRST_STAGE) if method.rtol else method.n
-    size = min(max(math.ceil(PILOT * budget / fine), smallest), max(LONGEST_PILOT, smallest))
-    if size * fine > DEAREST_PILOT * method.n:
+    size = min(max(math.ceil(PILOT * budget / rough), smallest), max(LONGEST_PILOT, smallest))
+    if size * rough > DEAREST_PILOT * method.n:
         return Plan("rough", rough, method.n // rough) if asked else Plan("", 1, method.n)
     return _pilot(work, method, size, rough, fine)
 
@@ -128,26 +129,27 @@ def _plan(work: Work, method: MonteCarlo) -> Plan:
 def _pilot(work: Work, method: MonteCarlo, size: int, rough: int, fine: int) -> Plan:
     """Variance per draw of each estimator, from a few draws; they are kept for the estimate.
 
-    Fine Hessians are for those that they make exact; where draws differ, rough ones are as good, at half the cost.
+    Where the Hessians make it exact, they are worth being fine; where draws differ, rough ones are as good, at half the cost.
     """
-    model, left, asked = work.model, method.n - size * fine, method.estimator in BY_HESSIAN
+    model, left, asked = work.model, method.n - size * rough, method.estimator in BY_HESSIAN
     x = work.observations(Chunk(PILOT_KEY, size, 0, 0))
-    left -= model.try_complex_step(x[:TRIAL], work.at)
     try:
-        rows = model.score_and_hessian(x, work.at, hessians="fine", first=0, omit=work.omit)
+        rows = model.score_and_hessian(x, work.at, hessians="rough", first=0, omit=work.omit)
     except PrecisionError:
         if asked:
             raise
         return Plan("", 1, left)
     s, h, error = rows
     assert h is not None
-    kept = () if model.uniforms else rows
     if len(s) > 2 and exact_by_algebra(s, h):
-        return Plan("fine", fine, left // fine, kept)
+        left -= model.try_complex_step(x[:TRIAL], work.at)
+        return Plan("fine", fine, max(left // fine, 2))
     hessians = asked
     if len(s) > 2 and not asked:
         sums = Accumulator(model.parameters, structure=work.structure, groups=len(s))
         sums.include(sums.part(s, h, error, start=0))
         found = sums.choice(strict=False)
-        hessians = found.estimator in BY_HESSIAN and found.variance * rough * GAIN < found.outer_variance
+        needed = rough * GAIN * (1 + FLATTERED / len(s) if found.every else 1)
+        hessians = found.estimator in BY_HESSIAN and found.variance * needed < found.outer_variance
+    kept = () if model.uniforms else rows
     return Plan("rough", rough, left // rough, kept) if hessians else Plan("", 1, left, kept)

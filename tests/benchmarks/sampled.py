@@ -24,7 +24,7 @@ LEFT_OUT = 50.0  # percent of refusals from which on a cell says only that
 
 def variance(quick: bool) -> None:
     """Squared whitened error of the plain outer product over that of each estimator, at 2048 score evaluations."""
-    runs = 10 if quick else 100
+    runs = 10 if quick else 60
     header = ("problem", "parameters", *(f'"{name}"' for name in ESTIMATORS[1:]), "chosen", "chosen, Sobol points")
     means: dict[int, list[float]] = {}
     lines = []
@@ -41,7 +41,7 @@ def variance(quick: bool) -> None:
 
 def calibration(quick: bool) -> None:
     """Percent of 95 % intervals that are not wrong: means over what is not exact, and the lowest of all; refused inverses."""
-    runs = 20 if quick else 400
+    runs = 20 if quick else 200
     cells: list[tuple[str, Callable[[int], fk.MonteCarlo]]] = []
     for which in (None, *ESTIMATORS):
         for n in (200, 2000):

@@ -30,11 +30,19 @@ class Coverage:
 
 
 def values(matrix: np.ndarray) -> np.ndarray:
-    """Entries, inverse, bounds on standard errors and log-determinant of a matrix, in one array."""
-    upper = np.triu_indices(len(matrix))
-    inverse = np.linalg.inv(matrix)
+    """Entries, inverse, bounds on standard errors and log-determinant of a matrix, or of each of many, along the last axis."""
+    i, j = np.triu_indices(matrix.shape[-1])
+    inverse, logdet = np.linalg.inv(matrix), np.linalg.slogdet(matrix)[1][..., None]
     with np.errstate(invalid="ignore"):
-        return np.concatenate([matrix[upper], inverse[upper], np.sqrt(np.diagonal(inverse)), [np.linalg.slogdet(matrix)[1]]])
+        bound = np.sqrt(np.diagonal(inverse, axis1=-2, axis2=-1))
+    return np.concatenate([matrix[..., i, j], inverse[..., i, j], bound, logdet], axis=-1)
+
+
+def intervals(F: fk.FisherInformation) -> tuple[np.ndarray, np.ndarray]:
+    """``F.interval_of(lambda G: values(G.dense()))``, of all replicates at once."""
+    errors = F._errors
+    assert errors is not None
+    return errors.interval(values(F.dense()), list(values(np.stack([np.asarray(r.dense()) for r in errors.replicates]))), 0.95)
 
 
 def rows(p: int) -> dict[str, slice]:
@@ -54,7 +62,7 @@ def coverage(name: str, method: Callable[[int], fk.MonteCarlo], runs: int) -> Co
     )
     for seed in range(runs):
         F = _quietly(model, theta, method(seed))
-        low, high = F.interval_of(lambda G: values(G.dense()))
+        low, high = intervals(F)
         held, given = (low <= truth) & (truth <= high), _is_given(F)
         held[where["F"].stop :] |= not given
         right, refused, draws = right + held, refused + (not given), draws + F._provenance.draws
