@@ -217,6 +217,14 @@ def test_a_sum_of_scores_that_is_not_finite_is_refused() -> None:
         expected(Root(4, 3), inputs=x, method=MONTE_CARLO[2])
 
 
+def test_squares_beyond_the_range_of_the_dtype_are_refused() -> None:
+    """Scores of 1e25 are finite in float32, their squares are not."""
+    module = nn.Linear(2, 3)
+    nn.init.zeros_(module.weight)
+    with pytest.raises(errors.DataError, match=r"a squared score .*is not finite: it is beyond the range of the network's dtype"):
+        expected(module, inputs=torch.full((4, 2), 1e25))
+
+
 def test_over_the_memory_budget_the_cheaper_choice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fk.networks.Model(mlp(), "categorical")
     monkeypatch.setenv("FISHERKIT_MEMORY", "4000")
