@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fisherkit as fk
-from fisherkit.sampled.monte_carlo import SamplerMismatchWarning
+from fisherkit.sampled.diagnostics import SamplerMismatchWarning
 
 AT = {"mu": 1.0, "sigma": 2.0}
 
