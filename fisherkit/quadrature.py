@@ -9,10 +9,8 @@ that double. Both report the last change, relative to the diagonal, as the error
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +25,9 @@ CHANGE = 1e-13  # stop here: what float64 log-densities allow
 LARGEST_BLOCK = 2**16
 ROUNDING = 1e-15
 NEGLIGIBLE = 1e-60
+NEGLIGIBLE_BESIDE = 1e-300  # beside a place scores may be as large as the mass is small
+BLUR = 1e-7  # of a place, within which differences from it have lost their digits
+UNSETTLED = 10.0  # times the last change where the rule has not converged
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Moments:
     def zero(cls, p: int) -> Moments:
         return cls(0.0, np.zeros(p), np.zeros((p, p)), np.zeros(p))
 
+    def rescaled(self, factors: np.ndarray) -> Moments:
+        """Of the scores times factors."""
+        product = factors[:, None] * self.product * factors
+        return Moments(self.mass, factors * self.mean, product, factors**2 * self.spoiled)
+
     @property
     def noise(self) -> float:
         """Relative error that comes from the scores."""
@@ -76,10 +82,12 @@ def integrate(density: Density) -> tuple[Moments, float]:
     """Moments of a continuous density, whose cuts lie inside the support, and their relative error."""
     (low, high), cuts = density.support, sorted(density.cuts)
     pieces = [(cuts[0], low), *pairwise(cuts), (cuts[-1], high)]
-    sides = [_side(density, start, end) for start, end in pieces if start != end]
+    sides = [_Side(density, start, end) for start, end in pieces if start != end]
 
     def rule(ts: np.ndarray, step: float) -> Moments:
-        return reduce(operator.add, (side(ts, step) for side in sides))
+        nodes = [side.nodes(ts, step) for side in sides]
+        x, weight, floor = (np.concatenate(parts) for parts in zip(*nodes, strict=True))
+        return sum((side.beside(ts, step) for side in sides), _moments(density, x, weight, floor))
 
     total = rule(np.arange(-REACH, REACH + 0.1, 0.25), 0.25)
     error = math.inf
@@ -89,6 +97,8 @@ def integrate(density: Density) -> tuple[Moments, float]:
         error, total = finer.distance(total), finer
         if error < CHANGE:
             break
+    else:
+        error *= UNSETTLED
     return total, error + total.noise + ROUNDING
 
 
@@ -146,70 +156,119 @@ def _chart(support: tuple[float, float]) -> tuple[Callable[[Any], Any], Callable
     return lambda u: low + size / (1 + np.exp(-u)), lambda u: size * np.exp(-np.abs(u)) / (1 + np.exp(-np.abs(u))) ** 2
 
 
-def _side(density: Density, center: float, end: float) -> Callable[[np.ndarray, float], Moments]:
-    """The trapezoidal rule between a cut and an end (or the next cut), as a function of abscissae and step."""
-    sign = 1.0 if end > center else -1.0
-    if math.isinf(end):
-        scale = _fall_off(density.log, center, sign)
+class _Side:
+    """The trapezoidal rule between a cut and an end (or the next cut), as a function of abscissae and step.
 
-        def infinite(t: np.ndarray, step: float) -> Moments:
-            distance = scale * np.exp(np.pi / 2 * np.sinh(t))
-            return _moments(density, center + sign * distance, step * distance * np.pi / 2 * np.cosh(t))
-
-        return infinite
-    size, blur = abs(end - center), min(1e-6 * abs(end), 1e-3 * abs(end - center))
-
-    def finite(t: np.ndarray, step: float) -> Moments:
-        near = size / (1 + np.exp(np.pi * np.abs(np.sinh(t))))  # distance from the nearer of centre and end
-        weight = step * np.pi * np.cosh(t) * near * (1 - near / size)
-        x = np.where(t < 0, center + sign * near, end - sign * near)
-        blurred = (t > 0) & (near < blur)
-        clear = _moments(density, x[~blurred], weight[~blurred])
-        return clear + _beside(density, end, sign * blur, near[blurred], weight[blurred]) if blurred.any() else clear
-
-    return finite
-
-
-def _beside(density: Density, end: float, blur: float, distance: np.ndarray, weight: np.ndarray) -> Moments:
-    """Moments so close to an end that ``end - distance`` has lost its digits.
-
-    There the log-density is linear in the log of the distance, and the score too, or a power of it where the end
-    moves: both are read from two points further in; what that may miss counts as error, and so does a bend that goes on.
+    Closer to a place than `BLUR` of its size, ``place - distance`` has lost its digits: what it carries there is read from further in.
     """
-    anchors = end - blur * np.array([1.0, 10.0, 2.0, 4.0, 8.0, 16.0, 100.0])
-    with np.errstate(all="ignore"):
-        log, (s, _) = np.asarray(density.log(anchors), dtype=float), density.score(anchors)
-    if not (np.all(np.isfinite(log)) and np.all(np.isfinite(s))):
-        return Moments.zero(density.p)
-    inward = np.log(distance / abs(blur)) / np.log(0.1)
-    mass = np.exp(log[0] + (log[0] - log[1]) * inward) * weight
-    carry = mass > NEGLIGIBLE * mass.max()
-    mass, inward = mass[carry], inward[carry]
-    with np.errstate(all="ignore"):
-        ratio = s[0] / s[1]
-        power = s[0] * ratio ** inward[:, None]
-    scores = np.where(ratio > 2, power, s[0] + (s[0] - s[1]) * inward[:, None])
-    near, far = log[0] - 2 * log[2] + log[3], log[3] - 2 * log[4] + log[5]  # a bend in the distance itself is 4 times less near
-    bent = np.minimum(abs(4 * near - far) / 3 * (inward * np.log2(10)) ** 2 / 2 + 9 * abs(near) * (1 + inward), 1.0)
-    curved = np.abs(s[0] - 2 * s[1] + s[6]) / 9 + 1e-9 * np.abs(s[0])  # a score is linear in log distance but for this
-    slack = np.where(ratio > 2, 1e-4 * np.abs(scores), curved * (1 + inward[:, None]))
-    return _weighted(mass, scores, slack + bent[:, None] * np.abs(scores))
+
+    def __init__(self, density: Density, start: float, end: float) -> None:
+        self.density, self.start, self.end = density, start, end
+        self.sign = 1.0 if end > start else -1.0
+        self.size = abs(end - start) if math.isfinite(end) else fall_off(density.log, start, self.sign)
+        self.blurs = {place: min(BLUR * abs(place), 1e-3 * self.size) for place in (start, end) if math.isfinite(place)}
+        self.edges: dict[float, _Edge] = {}
+
+    def _distances(self, t: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+        """From the nearer place, and weights."""
+        if math.isinf(self.end):
+            distance = self.size * np.exp(np.pi / 2 * np.sinh(t))
+            return distance, step * distance * np.pi / 2 * np.cosh(t)
+        near = self.size / (1 + np.exp(np.pi * np.abs(np.sinh(t))))
+        return near, step * np.pi * np.cosh(t) * near * (1 - near / self.size)
+
+    def nodes(self, t: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Abscissae with their digits, their weights, and the mass from which a node counts, relative to the largest."""
+        distance, weight = self._distances(t, step)
+        from_start = (t < 0) | math.isinf(self.end)
+        x = np.where(from_start, self.start + self.sign * distance, self.end - self.sign * distance)
+        clear = distance >= np.where(from_start, self.blurs[self.start], self.blurs.get(self.end, 0.0))
+        floor = np.where((t < 0) | math.isfinite(self.end), NEGLIGIBLE_BESIDE, NEGLIGIBLE)
+        return x[clear], weight[clear], floor[clear]
+
+    def beside(self, t: np.ndarray, step: float) -> Moments:
+        """What lies closer to the two places."""
+        distance, weight = self._distances(t, step)
+        total = Moments.zero(self.density.p)
+        for place, blur in self.blurs.items():
+            close = (distance < blur) & ((t < 0) | math.isinf(self.end) if place == self.start else t >= 0)
+            if close.any():
+                if place not in self.edges:
+                    self.edges[place] = _Edge(self.density, place, blur * (self.sign if place == self.start else -self.sign))
+                total = total + self.edges[place].moments(distance[close], weight[close])
+        return total
 
 
-def _fall_off(log_density: Function, center: float, sign: float) -> float:
-    """The distance at which the density has fallen by a factor e^2."""
+class _Edge:
+    """A density so close to a place that ``place - distance`` has lost its digits.
+
+    There log-density and scores are sums of a constant, the log of the distance and the distance; a score in a parameter that moves the
+    place has one over the distance too. The fit to seven anchors beyond is used, and its difference from the fit to the nearer five is
+    the error. Their distances are exact, however near.
+    """
+
+    def __init__(self, density: Density, place: float, inward: float) -> None:
+        x = place + inward * np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
+        self.p, self.unit, d = density.p, abs(inward), np.abs(place - x) / abs(inward)
+        with np.errstate(all="ignore"):
+            log, (s, error) = np.asarray(density.log(x), dtype=float), density.score(x)
+        self.empty = not (np.isfinite(log).all() and np.isfinite(s).all())
+        if self.empty:
+            return
+        self.log = _fits(d, log[:, None], moving=False)
+        self.still, self.moving = (_fits(d, s, moving=m) for m in (False, True))
+        self.moves = (self.moving[2] < 1e-3 * self.still[2]) & (self.still[2] > 1e-8 * np.abs(s).max(axis=0))
+        self.slack = 10 * error.max(axis=0)
+
+    def moments(self, distance: np.ndarray, weight: np.ndarray) -> Moments:
+        if self.empty:
+            return Moments.zero(self.p)
+        d = distance / self.unit
+        log, bend = _at(d, self.log, moving=False)
+        with np.errstate(all="ignore"):
+            mass = np.exp(log[:, 0]) * weight
+        carry = mass > NEGLIGIBLE_BESIDE * mass.max()
+        (still, off), (moving, moved) = _at(d[carry], self.still, moving=False), _at(d[carry], self.moving, moving=True)
+        scores, error = np.where(self.moves, moving, still), np.where(self.moves, moved, off)
+        reach = 1 - np.log(d[carry])[:, None]
+        return _weighted(mass[carry], scores, error + self.slack * reach + np.minimum(bend[carry], 1.0) * np.abs(scores))
+
+
+Fits = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _terms(d: np.ndarray, *, moving: bool) -> np.ndarray:
+    return np.stack([np.ones_like(d), np.log(d), d, *([1 / d] if moving else [])], axis=1)
+
+
+def _fits(d: np.ndarray, values: np.ndarray, *, moving: bool) -> Fits:
+    """Coefficients from all anchors and from the nearer five, and the largest miss of the first."""
+    every, nearer = (np.linalg.lstsq(_terms(d[:k], moving=moving), values[:k], rcond=None)[0] for k in (7, 5))
+    return every, nearer, np.abs(_terms(d, moving=moving) @ every - values).max(axis=0)
+
+
+def _at(d: np.ndarray, fits: Fits, *, moving: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Values at distances, and their errors."""
+    terms = _terms(d, moving=moving)
+    best, miss = terms @ fits[1], fits[2] * (1 - np.log(d)[:, None])
+    return best, np.abs(best - terms @ fits[0]) + miss * 1e-2
+
+
+def fall_off(log_density: Function, center: float, sign: float, end: float = math.inf) -> float:
+    """The distance at which the density has fallen by a factor e^2; that of the end where it comes first."""
     distances = (abs(center) or 1.0) * 2.0 ** np.arange(-50, 200)
     with np.errstate(all="ignore"):
         fallen = log_density(center + sign * distances) < log_density(np.array([center])) - 2
-    return float(distances[np.argmax(fallen)]) if fallen.any() else abs(center) or 1.0
+    distance = float(distances[np.argmax(fallen)]) if fallen.any() else abs(center) or 1.0
+    return min(distance, abs(end - center))
 
 
-def _moments(density: Density, x: np.ndarray, weight: np.ndarray) -> Moments:
+def _moments(density: Density, x: np.ndarray, weight: np.ndarray, floor: np.ndarray | float = NEGLIGIBLE) -> Moments:
     """Weighted sums over abscissae; those that carry no mass are not asked for a score."""
     with np.errstate(all="ignore"):
         mass = np.exp(np.asarray(density.log(x), dtype=float)) * weight
     mass = np.where(np.isfinite(mass), mass, 0.0)
-    carry = mass > NEGLIGIBLE * mass.max(initial=0.0)
+    carry = mass > floor * mass.max(initial=0.0)
     if not carry.any():
         return Moments.zero(density.p)
     mass, (s, error) = mass[carry], density.score(x[carry])
@@ -226,4 +285,7 @@ def _moments(density: Density, x: np.ndarray, weight: np.ndarray) -> Moments:
 
 
 def _weighted(mass: np.ndarray, s: np.ndarray, error: np.ndarray) -> Moments:
-    return Moments(float(mass.sum()), mass @ s, (s * mass[:, None]).T @ s, mass @ ((2 * np.abs(s) + error) * error))
+    """A score may be too large for its square where the mass is small."""
+    half = np.sqrt(mass)[:, None]
+    r = s * half
+    return Moments(float(mass.sum()), mass @ s, r.T @ r, ((2 * np.abs(r) + error * half) * (error * half)).sum(axis=0))

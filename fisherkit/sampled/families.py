@@ -12,8 +12,13 @@ from ..errors import LayoutError, MethodError, RegularityError
 from ..information import FisherInformation
 from ..methods import Method
 from ..model import Theta
+from ..quadrature import Moments, find_center
 from ..uncertainty import Expectation
+from .derivatives import scores
 from .model import Model
+from .standard_form import StandardForm
+
+STANDARD = {"loc": 0.0, "scale": 1.0}
 
 
 class Family(model.Model):
@@ -98,24 +103,64 @@ class Family(model.Model):
 def _model_of(maker: _Maker, values: Mapping[str, Any], fixed: Mapping[str, Any]) -> Model:
     names = tuple(values)
     point = np.array([float(value) for value in values.values()])
-
-    def make(at: np.ndarray) -> Any:
-        return maker({**fixed, **dict(zip(names, at, strict=True))})
-
     with np.errstate(all="ignore"):
-        low, high = map(float, make(point).support())
+        low, high = map(float, maker({**fixed, **dict(zip(names, point, strict=True))}).support())
     if not low < high:
         given = ", ".join(f"{name}={value:g}" for name, value in zip(names, point, strict=True))
         raise LayoutError(f"{given} is outside the domain of the family: its support there is ({low}, {high}).")
-    own = Model(
-        _LogDensity(maker, names, fixed),
-        sampler=lambda at, size, rng: _draw(make(at), size, rng),
-        parameters=names,
-        support=lambda at: maker.support({**fixed, **dict(zip(names, at, strict=True))}),
-        discrete=maker.discrete,
-    )
-    own._point, own._center = point, lambda at: float(make(at).median())
-    return own
+    return _FamilyModel(maker, names, fixed, point)
+
+
+class _FamilyModel(Model):
+    """A family in the parameters named; its quadrature knows more than that of any log-density."""
+
+    def __init__(self, maker: _Maker, names: tuple[str, ...], fixed: Mapping[str, Any], point: np.ndarray) -> None:
+        def known(at: np.ndarray) -> dict[str, Any]:
+            return {**fixed, **dict(zip(names, at, strict=True))}
+
+        super().__init__(
+            _LogDensity(maker, names, fixed),
+            sampler=lambda at, size, rng: _draw(maker(known(at)), size, rng),
+            parameters=names,
+            support=lambda at: maker.support(known(at)),
+            discrete=maker.discrete,
+        )
+        self._maker, self._names, self._fixed, self._point = maker, names, dict(fixed), point
+        self._center = (lambda at: float(maker(known(at)).median())) if maker.discrete else None
+
+    def _moments(self, at: np.ndarray) -> tuple[Moments, float]:
+        if self._discrete:
+            return super()._moments(at)
+        if not self._maker.shifts:
+            return self._in_place(at)
+        values = {**self._fixed, **dict(zip(self._names, at, strict=True))}
+        scale = float(values.get("scale", 1.0))
+        found, error = self._standard(values)
+        return found.rescaled(np.array([1 / scale if name in STANDARD else 1.0 for name in self._names])), error
+
+    def _standard(self, values: Mapping[str, Any]) -> tuple[Moments, float]:
+        """At loc = 0 and scale = 1."""
+        fixed = {name: STANDARD.get(name, value) for name, value in self._fixed.items()}
+        at = np.array([STANDARD.get(name, values[name]) for name in self._names])
+        twin = _FamilyModel(self._maker, self._names, fixed, at)
+        shapes = {name: value for name, value in values.items() if name not in STANDARD}
+        own = [name for name in self._names if name not in STANDARD]
+        known = {name: value for name, value in shapes.items() if name not in own}
+        there = np.array([shapes[name] for name in own])
+        log = lambda z: self._maker.log(z, shapes)  # noqa: E731 a curried argument
+        partial = _LogDensity(self._maker, tuple(own), known)
+        support = self._maker.support(shapes)
+        center = find_center(log, support)
+        twin._check_ends(at, log, center)
+        return StandardForm(log, lambda z: scores(partial, z, there, "numeric"), self._names, support, center).moments()
+
+    def _in_place(self, at: np.ndarray) -> tuple[Moments, float]:
+        """Of a family that has no loc and scale of its own."""
+        log = lambda x: np.asarray(self._log_density(x, at))  # type: ignore[misc] # noqa: E731 a curried argument
+        support = self._support_at(at)
+        center = find_center(log, support)
+        self._check_ends(at, log, center)
+        return StandardForm(log, lambda x: self._raw_scores(x, at), self._names, support, center).moments()
 
 
 class _LogDensity:
@@ -146,6 +191,7 @@ class _Maker:
         self._build, self._names = build, names
         self.integers, self.discrete = integers, discrete
         self._log = "logpmf" if discrete else "logpdf"
+        self.shifts = not discrete and hasattr(build, "_shape_info")  # loc and scale are what they are in every old family
 
     def log(self, x: Any, values: Mapping[str, Any]) -> np.ndarray:
         """The log-density; the old infrastructure is asked without freezing, which would take most of the time."""
