@@ -20,13 +20,16 @@ from .errors import RegularityError
 
 Function = Callable[[np.ndarray], np.ndarray]
 REACH = 6.0  # of the trapezoidal rule: abscissae from exp(-317) to exp(317) of the scale
+DEEP = 6.5  # the same towards a cut: to exp(-522)
 LEVELS = range(3, 9)  # steps 2^-3 ... 2^-8
 CHANGE = 1e-13  # stop here: what float64 log-densities allow
 LARGEST_BLOCK = 2**16
 ROUNDING = 1e-15
-NEGLIGIBLE = 1e-60
-NEGLIGIBLE_BESIDE = 1e-300  # beside a place scores may be as large as the mass is small
-BLUR = 1e-7  # of a place, within which differences from it have lost their digits
+NEGLIGIBLE = 1e-30  # root of the mass of a node, beside the largest
+NEGLIGIBLE_BESIDE = 1e-300  # the same beside a place, where scores may be as large as the mass is small
+BLURS = (1e-7, 3e-6, 1e-4, 3e-3)  # of a place, within which differences from it have lost their digits
+SHARP = 1e-9  # a log-density that has its digits fits so well
+ANCHORS = 2.0 ** np.arange(8)
 UNSETTLED = 10.0  # times the last change where the rule has not converged
 
 
@@ -89,11 +92,11 @@ def integrate(density: Density) -> tuple[Moments, float]:
         x, weight, floor = (np.concatenate(parts) for parts in zip(*nodes, strict=True))
         return sum((side.beside(ts, step) for side in sides), _moments(density, x, weight, floor))
 
-    total = rule(np.arange(-REACH, REACH + 0.1, 0.25), 0.25)
+    total = rule(np.arange(-DEEP, REACH + 0.1, 0.25), 0.25)
     error = math.inf
     for level in LEVELS:
         step = 0.5**level
-        finer = total * 0.5 + rule(np.arange(-REACH + step, REACH, 2 * step), step)
+        finer = total * 0.5 + rule(np.arange(-DEEP + step, REACH, 2 * step), step)
         error, total = finer.distance(total), finer
         if error < CHANGE:
             break
@@ -166,15 +169,16 @@ class _Side:
         self.density, self.start, self.end = density, start, end
         self.sign = 1.0 if end > start else -1.0
         self.size = abs(end - start) if math.isfinite(end) else fall_off(density.log, start, self.sign)
-        self.blurs = {place: min(BLUR * abs(place), 1e-3 * self.size) for place in (start, end) if math.isfinite(place)}
-        self.edges: dict[float, _Edge] = {}
+        inwards = {start: self.sign} | ({end: -self.sign} if math.isfinite(end) else {})
+        self.edges = {place: _Edge(density, place, inward, 1e-3 * self.size) for place, inward in inwards.items() if place}
+        self.blurs = {place: self.edges[place].unit if place else 0.0 for place in inwards}
 
     def _distances(self, t: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
         """From the nearer place, and weights."""
         if math.isinf(self.end):
             distance = self.size * np.exp(np.pi / 2 * np.sinh(t))
             return distance, step * distance * np.pi / 2 * np.cosh(t)
-        near = self.size / (1 + np.exp(np.pi * np.abs(np.sinh(t))))
+        near = self.size / (1 + np.exp(np.minimum(np.pi * np.abs(np.sinh(t)), 700.0)))
         return near, step * np.pi * np.cosh(t) * near * (1 - near / self.size)
 
     def nodes(self, t: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -193,8 +197,6 @@ class _Side:
         for place, blur in self.blurs.items():
             close = (distance < blur) & ((t < 0) | math.isinf(self.end) if place == self.start else t >= 0)
             if close.any():
-                if place not in self.edges:
-                    self.edges[place] = _Edge(self.density, place, blur * (self.sign if place == self.start else -self.sign))
                 total = total + self.edges[place].moments(distance[close], weight[close])
         return total
 
@@ -202,23 +204,30 @@ class _Side:
 class _Edge:
     """A density so close to a place that ``place - distance`` has lost its digits.
 
-    There log-density and scores are sums of a constant, the log of the distance and the distance; a score in a parameter that moves the
-    place has one over the distance too. The fit to seven anchors beyond is used, and its difference from the fit to the nearer five is
-    the error. Their distances are exact, however near.
+    There log-density and scores are sums of a constant, the log of the distance, and its powers; a score in a parameter that moves the
+    place has one over the distance too. The fit to eight anchors beyond is used, and its difference from the fit to the nearer six is
+    the error. Their distances are exact, however near; they are further away where the log-density itself has lost digits.
     """
 
-    def __init__(self, density: Density, place: float, inward: float) -> None:
-        x = place + inward * np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
-        self.p, self.unit, d = density.p, abs(inward), np.abs(place - x) / abs(inward)
+    def __init__(self, density: Density, place: float, sign: float, largest: float) -> None:
+        self.p = density.p
+        for blur in BLURS:
+            self.unit = min(blur * abs(place), largest)
+            x = place + sign * self.unit * ANCHORS
+            d = np.abs(place - x) / self.unit
+            with np.errstate(all="ignore"):
+                log = np.asarray(density.log(x), dtype=float)
+            self.empty = not np.isfinite(log).all()
+            self.log = _fits(d, np.where(np.isfinite(log), log, 0.0)[:, None], moving=False)
+            if self.unit == largest or (not self.empty and self.log[2][0] < SHARP):
+                break
         with np.errstate(all="ignore"):
-            log, (s, error) = np.asarray(density.log(x), dtype=float), density.score(x)
-        self.empty = not (np.isfinite(log).all() and np.isfinite(s).all())
-        if self.empty:
-            return
-        self.log = _fits(d, log[:, None], moving=False)
-        self.still, self.moving = (_fits(d, s, moving=m) for m in (False, True))
-        self.moves = (self.moving[2] < 1e-3 * self.still[2]) & (self.still[2] > 1e-8 * np.abs(s).max(axis=0))
-        self.slack = 10 * error.max(axis=0)
+            s, error = density.score(x)
+        self.empty = self.empty or not np.isfinite(s).all()
+        if not self.empty:
+            self.still, self.moving = (_fits(d, s, moving=m) for m in (False, True))
+            self.moves = (self.moving[2] < 1e-3 * self.still[2]) & (self.still[2] > 1e-8 * np.abs(s).max(axis=0))
+            self.slack = 10 * error.max(axis=0)
 
     def moments(self, distance: np.ndarray, weight: np.ndarray) -> Moments:
         if self.empty:
@@ -226,32 +235,32 @@ class _Edge:
         d = distance / self.unit
         log, bend = _at(d, self.log, moving=False)
         with np.errstate(all="ignore"):
-            mass = np.exp(log[:, 0]) * weight
-        carry = mass > NEGLIGIBLE_BESIDE * mass.max()
+            half = np.exp((log[:, 0] + np.log(weight)) / 2)
+        carry = half > NEGLIGIBLE_BESIDE * half.max()
         (still, off), (moving, moved) = _at(d[carry], self.still, moving=False), _at(d[carry], self.moving, moving=True)
         scores, error = np.where(self.moves, moving, still), np.where(self.moves, moved, off)
         reach = 1 - np.log(d[carry])[:, None]
-        return _weighted(mass[carry], scores, error + self.slack * reach + np.minimum(bend[carry], 1.0) * np.abs(scores))
+        return _weighted(half[carry], scores, error + self.slack * reach + np.minimum(bend[carry], 1.0) * np.abs(scores))
 
 
 Fits = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _terms(d: np.ndarray, *, moving: bool) -> np.ndarray:
-    return np.stack([np.ones_like(d), np.log(d), d, *([1 / d] if moving else [])], axis=1)
+    return np.stack([np.ones_like(d), np.log(d), d, d**2, *([1 / d] if moving else [])], axis=1)
 
 
 def _fits(d: np.ndarray, values: np.ndarray, *, moving: bool) -> Fits:
-    """Coefficients from all anchors and from the nearer five, and the largest miss of the first."""
-    every, nearer = (np.linalg.lstsq(_terms(d[:k], moving=moving), values[:k], rcond=None)[0] for k in (7, 5))
+    """Coefficients from all anchors and from the nearer six, and the largest miss of the first."""
+    every, nearer = (np.linalg.lstsq(_terms(d[:k], moving=moving), values[:k], rcond=None)[0] for k in (8, 6))
     return every, nearer, np.abs(_terms(d, moving=moving) @ every - values).max(axis=0)
 
 
 def _at(d: np.ndarray, fits: Fits, *, moving: bool) -> tuple[np.ndarray, np.ndarray]:
     """Values at distances, and their errors."""
     terms = _terms(d, moving=moving)
-    best, miss = terms @ fits[1], fits[2] * (1 - np.log(d)[:, None])
-    return best, np.abs(best - terms @ fits[0]) + miss * 1e-2
+    best = terms @ fits[1]
+    return best, np.abs(best - terms @ fits[0]) + fits[2] * (1 - np.log(d)[:, None])
 
 
 def fall_off(log_density: Function, center: float, sign: float, end: float = math.inf) -> float:
@@ -266,14 +275,14 @@ def fall_off(log_density: Function, center: float, sign: float, end: float = mat
 def _moments(density: Density, x: np.ndarray, weight: np.ndarray, floor: np.ndarray | float = NEGLIGIBLE) -> Moments:
     """Weighted sums over abscissae; those that carry no mass are not asked for a score."""
     with np.errstate(all="ignore"):
-        mass = np.exp(np.asarray(density.log(x), dtype=float)) * weight
-    mass = np.where(np.isfinite(mass), mass, 0.0)
-    carry = mass > floor * mass.max(initial=0.0)
+        half = np.exp((np.asarray(density.log(x), dtype=float) + np.log(weight)) / 2)
+    half = np.where(np.isfinite(half), half, 0.0)
+    carry = half > floor * half.max(initial=0.0)
     if not carry.any():
         return Moments.zero(density.p)
-    mass, (s, error) = mass[carry], density.score(x[carry])
+    half, (s, error) = half[carry], density.score(x[carry])
     lost = ~np.isfinite(s)
-    if len(bad := np.argwhere(lost & (mass > 1e-6)[:, None])):
+    if len(bad := np.argwhere(lost & (half > 1e-3)[:, None])):
         i, j = bad[0]
         raise RegularityError(
             f"the score in parameter {j} is not finite at x = {x[carry][i]:.6g}, inside the support.",
@@ -281,11 +290,10 @@ def _moments(density: Density, x: np.ndarray, weight: np.ndarray, floor: np.ndar
         )
     s = np.where(lost, 0.0, s)
     error = np.where(lost, np.abs(s).max(axis=0), 10 * error)  # a node beside an end: at most like its neighbours
-    return _weighted(mass, s, error)
+    return _weighted(half, s, error)
 
 
-def _weighted(mass: np.ndarray, s: np.ndarray, error: np.ndarray) -> Moments:
-    """A score may be too large for its square where the mass is small."""
-    half = np.sqrt(mass)[:, None]
-    r = s * half
-    return Moments(float(mass.sum()), mass @ s, r.T @ r, ((2 * np.abs(r) + error * half) * (error * half)).sum(axis=0))
+def _weighted(half: np.ndarray, s: np.ndarray, error: np.ndarray) -> Moments:
+    """From roots of masses: where the mass is small, a score may be too large for its square."""
+    root, r = half[:, None], s * half[:, None]
+    return Moments(float(half @ half), half @ r, r.T @ r, ((2 * np.abs(r) + error * root) * (error * root)).sum(axis=0))

@@ -162,7 +162,7 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
     size = float(own_sizes(theta)[j]) if own_sizes else abs(theta[j]) or 1.0
     direction = np.eye(len(theta))[j]
     out, error = np.full(len(x), np.nan), np.full(len(x), np.inf)
-    todo, before = np.arange(len(x)), np.full(len(x), np.nan)
+    todo, before, doubt = np.arange(len(x)), np.full(len(x), np.nan), np.full(len(x), np.inf)
     for step in STEPS:
         h = 2.0 ** np.floor(np.log2(step * size))  # a power of two: theta + k h is then exact
         points = theta + np.outer(NODES * h, direction)
@@ -170,10 +170,10 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
             table = _at_points(log_density, x[todo], points)
             better, coarse = table @ ORDER_12 / h, table @ ORDER_10 / h
             rough = np.abs(better - coarse) + ROUNDING * np.abs(table).max(axis=1) / h
-            # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it are right
+            # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it, both sharp, are right
             agrees = np.abs(better - before[todo]) < 1e-3 * np.abs(better)
-            contradicts = agrees & (np.abs(better - out[todo]) > 30 * (rough + error[todo]))
-        before[todo] = better
+            contradicts = agrees & (np.abs(better - out[todo]) > 300 * (rough + doubt[todo] + error[todo] / 10))
+        before[todo], doubt[todo] = better, rough
         wins = np.isfinite(better) & ((rough < error[todo]) | contradicts)
         out[todo[wins]], error[todo[wins]] = better[wins], rough[wins]
         todo = np.flatnonzero(~(error <= 1e-11 * np.maximum(np.abs(out), 1e-2 / size)))

@@ -19,6 +19,7 @@ from .kinks import find_kinks
 
 STEPS = (4e-2, 1e-2, 2e-3, 2e-4, 2e-5, 1e-6)  # relative to the room that there is
 CLOSE = 1e-11  # relative error at which a derivative stands
+NEAR, ROUGH = 1e-8, 1e-4  # of the spread, and relative error of a slope, where it is read from further away
 LARGE = 10.0  # a score that grows beyond it towards a singularity is looked at
 
 Scores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -44,6 +45,14 @@ class StandardForm:
         """
         log, support, center = self.log, self.support, self.center
         spread = min(fall_off(log, center, sign, end) for sign, end in zip((-1.0, 1.0), support, strict=True))
+        if np.isinf(support).all() and (period := find_period(log, center, spread)):
+            if "scale" in self.names:
+                raise RegularityError(
+                    f"the density has period {period[1] - period[0]:.6g}, which moves with scale. Give scale as known.",
+                    condition="support_depends_on_parameter",
+                    parameter="scale",
+                )
+            support = period
         kinks = find_kinks(log, support, center, spread)
         places = (*kinks, *(end for end in support if np.isfinite(end)))
 
@@ -86,6 +95,25 @@ class StandardForm:
                     )
 
 
+def find_period(log: Function, center: float, spread: float) -> tuple[float, float] | None:
+    """One period around the centre, from one lowest place to the next, of a density that does not fall off at all."""
+    if np.max(log(center + spread * np.linspace(50, 5000, 400))) < log(np.array([center]))[0] - 0.5:
+        return None
+    ahead = spread * np.linspace(0, 60, 6001)
+    low, high = (center + sign * _first_lowest(log(center + sign * ahead), ahead) for sign in (-1.0, 1.0))
+    start, length = center - spread, high - low
+    for _ in range(5):  # where the density is steep, its return is sharp
+        gap = log(np.array([start + length])) - log(np.array([start]))
+        rise = (log(np.array([start + 1e-5 * spread])) - log(np.array([start - 1e-5 * spread]))) / (2e-5 * spread)
+        length -= float((gap / rise)[0])
+    x = np.linspace(low, high, 50)
+    return (low, low + length) if np.abs(log(x + length) - log(x)).max() < 1e-9 else None
+
+
+def _first_lowest(values: np.ndarray, at: np.ndarray) -> float:
+    return float(at[1:-1][(values[1:-1] <= values[:-2]) & (values[1:-1] < values[2:])][:1].sum())
+
+
 def cuts(center: float, kinks: Sequence[float], spread: float) -> tuple[float, ...]:
     """The kinks, and the centre where none is near."""
     near = any(abs(kink - center) < 0.5 * spread for kink in kinks)
@@ -113,4 +141,10 @@ def slopes(
         todo = np.flatnonzero(~(error <= CLOSE * np.maximum(np.abs(out), 1e-2 / size)))
         if not len(todo):
             break
+    flat = np.flatnonzero((size < NEAR * spread) & (error > ROUGH * np.maximum(np.abs(out), 1 / spread)))
+    if len(flat):  # no singularity of the log-density itself, which is flat so close to the place: a little further away
+        nearest = np.asarray(places)[np.abs(x[flat, None] - np.asarray(places)).argmin(axis=1)]
+        away = np.where(x[flat] >= nearest, 1.0, -1.0) * NEAR * spread
+        (one, miss), (two, _) = (slopes(log, nearest + k * away, places, center, spread) for k in (1.0, 2.0))
+        out[flat], error[flat] = one, np.abs(one - two) + miss
     return out, np.where(np.isfinite(out), error, 0.0)
