@@ -172,7 +172,7 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
             rough = np.abs(better - coarse) + ROUNDING * np.abs(table).max(axis=1) / h
             # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it, both sharp, are right
             agrees = np.abs(better - before[todo]) < 1e-3 * np.abs(better)
-            contradicts = agrees & (np.abs(better - out[todo]) > 300 * (rough + doubt[todo] + error[todo] / 10))
+            contradicts = agrees & (np.abs(better - out[todo]) > NOISE * (rough + doubt[todo] + error[todo]))
         before[todo], doubt[todo] = better, rough
         wins = np.isfinite(better) & ((rough < error[todo]) | contradicts)
         out[todo[wins]], error[todo[wins]] = better[wins], rough[wins]
@@ -205,6 +205,7 @@ def _weights(reach: int) -> np.ndarray:
 STEPS = (6e-2, 1.5e-2, 3e-3, 3e-4, 3e-5, 1e-6, 1e-8, 1e-10, 1e-12)  # relative to the parameter
 NODES = np.array([*range(-6, 0), *range(1, 7)], dtype=float)
 ORDER_12, ORDER_10 = _weights(6), _weights(5)
+NOISE = 1000.0  # times its own estimate, what rounding may leave: that estimate has a norm 20 times less, and may be 0 by chance
 ROUNDING = 1e-16  # of the log-density, in the mean over the stencil
 
 

@@ -12,11 +12,12 @@ from ..errors import LayoutError, MethodError, RegularityError
 from ..information import FisherInformation
 from ..methods import Method
 from ..model import Theta
-from ..quadrature import Moments, find_center
+from ..quadrature import Moments
 from ..uncertainty import Expectation
 from .derivatives import scores
+from .kinks import find_ends
 from .model import Model
-from .standard_form import StandardForm
+from .standard_form import Scores, StandardForm
 
 STANDARD = {"loc": 0.0, "scale": 1.0}
 
@@ -131,36 +132,30 @@ class _FamilyModel(Model):
     def _moments(self, at: np.ndarray) -> tuple[Moments, float]:
         if self._discrete:
             return super()._moments(at)
-        if not self._maker.shifts:
-            return self._in_place(at)
         values = {**self._fixed, **dict(zip(self._names, at, strict=True))}
+        if not self._maker.shifts:
+            return self._form(values, lambda x: self._raw_scores(x, at))
         scale = float(values.get("scale", 1.0))
-        found, error = self._standard(values)
+        own = [name for name in self._names if name not in STANDARD]
+        known = {name: value for name, value in values.items() if name not in (*own, *STANDARD)}
+        partial, there = _LogDensity(self._maker, tuple(own), known), np.array([values[name] for name in own])
+        found, error = self._form(values, lambda z: scores(partial, z, there, "numeric"))
         return found.rescaled(np.array([1 / scale if name in STANDARD else 1.0 for name in self._names])), error
 
-    def _standard(self, values: Mapping[str, Any]) -> tuple[Moments, float]:
-        """At loc = 0 and scale = 1."""
-        fixed = {name: STANDARD.get(name, value) for name, value in self._fixed.items()}
-        at = np.array([STANDARD.get(name, values[name]) for name in self._names])
+    def _form(self, values: Mapping[str, Any], shapes: Scores) -> tuple[Moments, float]:
+        """At loc = 0 and scale = 1 where the family has them."""
+        place = STANDARD if self._maker.shifts else {}
+        at = np.array([place.get(name, values[name]) for name in self._names])
+        fixed = {name: place.get(name, value) for name, value in self._fixed.items()}
+        free = {name: value for name, value in values.items() if name not in place}
         twin = _FamilyModel(self._maker, self._names, fixed, at)
-        shapes = {name: value for name, value in values.items() if name not in STANDARD}
-        own = [name for name in self._names if name not in STANDARD]
-        known = {name: value for name, value in shapes.items() if name not in own}
-        there = np.array([shapes[name] for name in own])
-        log = lambda z: self._maker.log(z, shapes)  # noqa: E731 a curried argument
-        partial = _LogDensity(self._maker, tuple(own), known)
-        support = self._maker.support(shapes)
-        center = find_center(log, support)
-        twin._check_ends(at, log, center)
-        return StandardForm(log, lambda z: scores(partial, z, there, "numeric"), self._names, support, center).moments()
-
-    def _in_place(self, at: np.ndarray) -> tuple[Moments, float]:
-        """Of a family that has no loc and scale of its own."""
-        log = lambda x: np.asarray(self._log_density(x, at))  # type: ignore[misc] # noqa: E731 a curried argument
-        support = self._support_at(at)
-        center = find_center(log, support)
-        self._check_ends(at, log, center)
-        return StandardForm(log, lambda x: self._raw_scores(x, at), self._names, support, center).moments()
+        form = StandardForm.of(lambda z: self._maker.log(z, free), shapes, self._names, twin._support_at(at))
+        if form.support != (said := twin._support_at(at)):  # it has ends that the family does not tell
+            log = _LogDensity(self._maker, self._names, fixed)
+            twin._support = lambda t: find_ends(lambda x: log(x, t), said, form.center, form.spread)
+        if not form.period:
+            twin._check_ends(at, form.log, form.center)
+        return form.moments()
 
 
 class _LogDensity:

@@ -20,6 +20,7 @@ HALF = 4  # cells to either side that the next grid covers
 SMOOTH = ZOOM**-4.5  # of the sixth difference, from one grid to the next finer one
 OUTSTANDING = 100.0  # times the median of its window: a place that is rough alone
 ROUNDING = 3e-14
+FAINT = 60.0  # of the log-density: where it has fallen so far, minus infinity may be rounding, and matters to nothing
 DIGITS = 1e-15  # of a cell, beside the widest
 _DIFFERENCE = np.array([1.0, -6.0, 15.0, -20.0, 15.0, -6.0, 1.0])
 
@@ -41,6 +42,32 @@ def find_kinks(log: Function, support: tuple[float, float], center: float, sprea
     found = [_locate(height, place, cell, order) for place, cell, order in _zoom(height, u)]
     places = sorted({0.0 if abs(x) < 1e-9 * spread else x for x in (float(chart(np.array(v))) for v in found)})
     return tuple(x for x, before in zip(places, [-np.inf, *places], strict=False) if x - before > 1e-7 * spread)
+
+
+def find_ends(log: Function, support: tuple[float, float], center: float, spread: float) -> tuple[float, float]:
+    """The support, with ends where it is said to be infinite and the density is 0 from some place on."""
+    return tuple(  # type: ignore[return-value]
+        end if np.isfinite(end) else _find_end(log, center, sign * spread) for sign, end in zip((-1.0, 1.0), support, strict=True)
+    )
+
+
+def _find_end(log: Function, center: float, spread: float) -> float:
+    """Where the density becomes 0 for good, in the direction of the spread's sign, to the last digit."""
+    far = float(np.copysign(np.inf, spread))
+    inside, grid = center, center + spread * 2.0 ** np.arange(-10, 60)
+    while True:
+        with np.errstate(all="ignore"):
+            none = np.asarray(log(grid), dtype=float) == -np.inf
+        if not none[-1]:
+            return far
+        first = 0 if none.all() else len(grid) - int(np.argmin(none[::-1]))
+        inside, outside = float(grid[first - 1]) if first else inside, float(grid[first])
+        if np.nextafter(inside, outside) == outside:
+            break
+        grid = np.linspace(inside, outside, 66)[1:]
+    with np.errstate(all="ignore"):
+        middle, before = np.asarray(log(np.array([center, center + 0.99 * (outside - center)])), dtype=float)
+    return outside if before > middle - FAINT else far
 
 
 def _chart(support: tuple[float, float], center: float, spread: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import RegularityError
-from ..quadrature import Density, Function, Moments, fall_off, integrate
+from ..quadrature import Density, Function, Moments, fall_off, find_center, integrate
 from .derivatives import NODES, ORDER_10, ORDER_12, ROUNDING
-from .kinks import find_kinks
+from .kinks import find_ends, find_kinks
 
 STEPS = (4e-2, 1e-2, 2e-3, 2e-4, 2e-5, 1e-6)  # relative to the room that there is
 CLOSE = 1e-11  # relative error at which a derivative stands
@@ -27,13 +27,24 @@ Scores = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class StandardForm:
-    """A density of z, and the scores of the parameters named among which loc and scale are derivatives in z."""
+    """A density of z, and the scores of the parameters named, among which loc and scale are derivatives in z."""
 
     log: Function
     shapes: Scores  # of the parameters other than loc and scale, in order
     names: tuple[str, ...]
     support: tuple[float, float]
     center: float
+    spread: float
+    period: bool = False
+
+    @classmethod
+    def of(cls, log: Function, shapes: Scores, names: tuple[str, ...], said: tuple[float, float]) -> StandardForm:
+        """From the support that the family declares, which may be too large."""
+        center = find_center(log, said)
+        spread = min(fall_off(log, center, sign, end) for sign, end in zip((-1.0, 1.0), said, strict=True))
+        support = find_ends(log, said, center, spread)
+        period = find_period(log, center, spread) if np.isinf(support).all() else None
+        return cls(log, shapes, names, period or support, center, spread, period is not None)
 
     def moments(self) -> tuple[Moments, float]:
         """Of the scores at loc = 0, scale = 1, and their relative error.
@@ -41,18 +52,15 @@ class StandardForm:
         Raises
         ------
         RegularityError
-            When a score has infinite variance beside a singularity inside the support.
+            When a score has infinite variance beside a singularity inside the support; when a period moves.
         """
-        log, support, center = self.log, self.support, self.center
-        spread = min(fall_off(log, center, sign, end) for sign, end in zip((-1.0, 1.0), support, strict=True))
-        if np.isinf(support).all() and (period := find_period(log, center, spread)):
-            if "scale" in self.names:
-                raise RegularityError(
-                    f"the density has period {period[1] - period[0]:.6g}, which moves with scale. Give scale as known.",
-                    condition="support_depends_on_parameter",
-                    parameter="scale",
-                )
-            support = period
+        log, support, center, spread = self.log, self.support, self.center, self.spread
+        if self.period and "scale" in self.names:
+            raise RegularityError(
+                f"the density has period {support[1] - support[0]:.6g}, which moves with scale. Give scale as known.",
+                condition="support_depends_on_parameter",
+                parameter="scale",
+            )
         kinks = find_kinks(log, support, center, spread)
         places = (*kinks, *(end for end in support if np.isfinite(end)))
 

@@ -279,14 +279,20 @@ def _gausshyper(a, b, c, z):
 
 @row("landau", between(-inf, inf, 0))
 def _landau():
-    """(1 / pi) int_0^oo exp(-t log t - z t) sin(pi t) dt, by Gauss-Legendre rules between the zeros of the sine."""
+    """(1 / pi) int_0^oo exp(-t log t - y t) sin(pi t) dt, by Gauss-Legendre rules between the zeros of the sine.
+
+    The stable law of index 1 and unit scale in z has y = (pi / 2) z + log(pi / 2).
+    """
     rule = [(mp.mpf(x), mp.mpf(w)) for x, w in _gauss(60)]
     pieces = [[w * e(-(k + t) * ln(k + t)) * mp.sin(pi * (k + t)) / pi for t, w in rule] for k in range(1, 150)]
-    steps = [0.05 * j for j in range(-100, 101)]
-    first = [(1 / (1 + e(-pi * mp.sinh(u))), mp.mpf("0.05") * pi * mp.cosh(u) / (4 * mp.cosh(pi / 2 * mp.sinh(u)) ** 2)) for u in map(mp.mpf, steps)]
+    first = []
+    for j in range(-100, 101):
+        u = mp.mpf(j) / 20
+        first.append((1 / (1 + e(-pi * mp.sinh(u))), pi * mp.cosh(u) / (80 * mp.cosh(pi / 2 * mp.sinh(u)) ** 2)))
     near = [(t, w * e(-t * ln(t)) * mp.sin(pi * t) / pi) for t, w in first]
 
     def log(z):
+        z = pi / 2 * z + ln(pi / 2)
         total = mp.fsum(w * e(-z * t) for t, w in near)
         inner, fall = [e(-z * t) for t, _ in rule], e(-z)
         for k, weights in enumerate(pieces, 1):
@@ -294,7 +300,7 @@ def _landau():
             if grown == total:
                 break
             total = grown
-        return ln(total) if total > 0 else -inf
+        return ln(pi / 2 * total) if total > 0 else -inf
 
     return log
 
