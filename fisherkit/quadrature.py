@@ -73,6 +73,12 @@ class Moments:
         """Relative error that comes from the scores."""
         return float((self.spoiled / np.maximum(np.diagonal(self.product), 1e-300)).max(initial=0.0))
 
+    @property
+    def amiss(self) -> float:
+        """How far the mass is from 1 and the mean scores from 0, which they are where a density and its scores are right."""
+        root = np.sqrt(np.maximum(np.diagonal(self.product), 1e-300))
+        return float(max(abs(self.mass - 1), (np.abs(self.mean) / root).max(initial=0.0)))
+
     def distance(self, other: Moments) -> float:
         """Largest difference, relative to the diagonal."""
         root = np.sqrt(np.maximum(np.diagonal(self.product), 1e-300))

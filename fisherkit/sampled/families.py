@@ -130,8 +130,10 @@ class _FamilyModel(Model):
         self._center = (lambda at: float(maker(known(at)).median())) if maker.discrete else None
 
     def _moments(self, at: np.ndarray) -> tuple[Moments, float]:
-        if self._discrete:
-            return super()._moments(at)
+        found, error = super()._moments(at) if self._discrete else self._continuous(at)
+        return found, error + found.amiss  # a log-density that is slightly wrong in some region shows there
+
+    def _continuous(self, at: np.ndarray) -> tuple[Moments, float]:
         values = {**self._fixed, **dict(zip(self._names, at, strict=True))}
         if not self._maker.shifts:
             return self._form(values, lambda x: self._raw_scores(x, at))

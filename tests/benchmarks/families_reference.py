@@ -200,7 +200,7 @@ _ROWS = {
     "kappa loc": "vonmises",
     "kappa loc scale": "laplace_asymmetric",
     "lambda_": "boltzmann planck",
-    "loc scale": "cauchy cosine erlang gibrat gumbel_l gumbel_r hypsecant irwinhall landau laplace levy levy_l logistic maxwell moyal norm wald",
+    "loc scale": "kstwobign cauchy cosine erlang gibrat gumbel_l gumbel_r hypsecant irwinhall landau laplace levy levy_l logistic maxwell moyal norm wald",
     "mu": "poisson",
     "mu loc scale": "invgauss recipinvgauss",
     "mu1 mu2": "skellam",

@@ -277,6 +277,19 @@ def _gausshyper(a, b, c, z):
     return lambda x: own + (a - 1) * ln(x) + (b - 1) * ln(1 - x) - c * mp.log1p(z * x)
 
 
+@row("kstwobign", between(0, inf, mp.mpf("0.8")))
+def _kstwobign():
+    """Kolmogorov (1933), and the same series after Poisson summation where that converges sooner."""
+
+    def log(x):
+        if x > 1:
+            return ln(mp.fsum(8 * x * (-1) ** (k - 1) * k * k * e(-2 * k * k * x * x) for k in range(1, 40)))
+        odd = [((2 * k - 1) * pi) ** 2 / 8 for k in range(1, 40)]
+        return ln(mp.sqrt(2 * pi) * mp.fsum((2 * c / x**4 - 1 / x**2) * e(-c / x**2) for c in odd))
+
+    return log
+
+
 @row("landau", between(-inf, inf, 0))
 def _landau():
     """(1 / pi) int_0^oo exp(-t log t - y t) sin(pi t) dt, by Gauss-Legendre rules between the zeros of the sine.
