@@ -30,6 +30,7 @@ NEGLIGIBLE_BESIDE = 1e-300  # the same beside a place, where scores may be as la
 BLURS = (1e-7, 3e-6, 1e-4, 3e-3)  # of a place, within which differences from it have lost their digits
 SHARP = 1e-9  # a log-density that has its digits fits so well
 ANCHORS = 2.0 ** np.arange(8)
+CAUTION = 5.0  # times the error that a score tells of itself: rounding may leave more
 UNSETTLED = 10.0  # times the last change where the rule has not converged
 
 
@@ -168,7 +169,7 @@ def _chart(support: tuple[float, float]) -> tuple[Callable[[Any], Any], Callable
 class _Side:
     """The trapezoidal rule between a cut and an end (or the next cut), as a function of abscissae and step.
 
-    Closer to a place than `BLUR` of its size, ``place - distance`` has lost its digits: what it carries there is read from further in.
+    Very close to a place, ``place - distance`` has lost its digits: what lies there is read from further in.
     """
 
     def __init__(self, density: Density, start: float, end: float) -> None:
@@ -210,9 +211,9 @@ class _Side:
 class _Edge:
     """A density so close to a place that ``place - distance`` has lost its digits.
 
-    There log-density and scores are sums of a constant, the log of the distance, and its powers; a score in a parameter that moves the
-    place has one over the distance too. The fit to eight anchors beyond is used, and its difference from the fit to the nearer six is
-    the error. Their distances are exact, however near; they are further away where the log-density itself has lost digits.
+    There log-density and scores are sums of a constant, the log of the distance, and its powers; a score in a parameter that
+    moves the place has one over the distance too. The fit to the nearer six of eight anchors beyond is used, and its difference
+    from the fit to all is the error. Their distances are exact; they are larger where the log-density itself has lost digits.
     """
 
     def __init__(self, density: Density, place: float, sign: float, largest: float) -> None:
@@ -233,7 +234,7 @@ class _Edge:
         if not self.empty:
             self.still, self.moving = (_fits(d, s, moving=m) for m in (False, True))
             self.moves = (self.moving[2] < 1e-3 * self.still[2]) & (self.still[2] > 1e-8 * np.abs(s).max(axis=0))
-            self.slack = 10 * error.max(axis=0)
+            self.slack = CAUTION * error.max(axis=0)
 
     def moments(self, distance: np.ndarray, weight: np.ndarray) -> Moments:
         if self.empty:
@@ -295,7 +296,7 @@ def _moments(density: Density, x: np.ndarray, weight: np.ndarray, floor: np.ndar
             condition="not_differentiable",
         )
     s = np.where(lost, 0.0, s)
-    error = np.where(lost, np.abs(s).max(axis=0), 10 * error)  # a node beside an end: at most like its neighbours
+    error = np.where(lost, np.abs(s).max(axis=0), CAUTION * error)  # a node beside an end: at most like its neighbours
     return _weighted(half, s, error)
 
 

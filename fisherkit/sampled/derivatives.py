@@ -162,7 +162,7 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
     size = float(own_sizes(theta)[j]) if own_sizes else abs(theta[j]) or 1.0
     direction = np.eye(len(theta))[j]
     out, error = np.full(len(x), np.nan), np.full(len(x), np.inf)
-    todo, before, doubt = np.arange(len(x)), np.full(len(x), np.nan), np.full(len(x), np.inf)
+    todo, before = np.arange(len(x)), np.full(len(x), np.nan)
     for step in STEPS:
         h = 2.0 ** np.floor(np.log2(step * size))  # a power of two: theta + k h is then exact
         points = theta + np.outer(NODES * h, direction)
@@ -170,10 +170,11 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
             table = _at_points(log_density, x[todo], points)
             better, coarse = table @ ORDER_12 / h, table @ ORDER_10 / h
             rough = np.abs(better - coarse) + ROUNDING * np.abs(table).max(axis=1) / h
-            # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it, both sharp, are right
+            # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it beyond rounding are right
+            noise = np.linalg.norm(table @ RESIDUAL, axis=1) / h
             agrees = np.abs(better - before[todo]) < 1e-3 * np.abs(better)
-            contradicts = agrees & (np.abs(better - out[todo]) > NOISE * (rough + doubt[todo] + error[todo]))
-        before[todo], doubt[todo] = better, rough
+            contradicts = agrees & (np.abs(better - out[todo]) > 30 * (rough + error[todo] + noise))
+        before[todo] = better
         wins = np.isfinite(better) & ((rough < error[todo]) | contradicts)
         out[todo[wins]], error[todo[wins]] = better[wins], rough[wins]
         todo = np.flatnonzero(~(error <= 1e-11 * np.maximum(np.abs(out), 1e-2 / size)))
@@ -205,7 +206,7 @@ def _weights(reach: int) -> np.ndarray:
 STEPS = (6e-2, 1.5e-2, 3e-3, 3e-4, 3e-5, 1e-6, 1e-8, 1e-10, 1e-12)  # relative to the parameter
 NODES = np.array([*range(-6, 0), *range(1, 7)], dtype=float)
 ORDER_12, ORDER_10 = _weights(6), _weights(5)
-NOISE = 1000.0  # times its own estimate, what rounding may leave: that estimate has a norm 20 times less, and may be 0 by chance
+RESIDUAL = np.linalg.qr(np.vander(NODES / 6, 7), mode="complete")[0][:, 7:]  # what no polynomial of degree 6 has: rounding
 ROUNDING = 1e-16  # of the log-density, in the mean over the stencil
 
 

@@ -1,9 +1,9 @@
 """Where a density of one real variable is not smooth, from its values alone.
 
-On an even grid the sixth difference of a smooth function falls by 8^6 when the grid becomes 8 times finer, that of a function whose m-th
-derivative jumps by 8^m. So every place where it is large is looked at through finer and finer grids, all places in one call, until
-it is explained (smooth) or pinned down: by where the polynomials of both sides meet if the m-th derivative jumps, else by the
-last grid (poles, cusps).
+On an even grid the sixth difference of a smooth function falls by 8^6 when the grid becomes 8 times finer, that of a function
+whose m-th derivative jumps by 8^m. So every place where it is large is looked at through finer and finer grids, all places in one
+call, until it is explained (smooth) or pinned down: by where the polynomials of both sides meet if the m-th derivative jumps,
+else by the last grid (poles, cusps).
 """
 
 from __future__ import annotations

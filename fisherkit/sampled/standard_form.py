@@ -1,8 +1,8 @@
 r"""The information of a continuous family of ``scipy.stats`` from its standard form, loc = 0 and scale = 1.
 
-With :math:`z = (x - \mathrm{loc}) / \mathrm{scale}` and g the standard density, the scores of loc and scale are :math:`-g'/g` and
-:math:`-(1 + z g'/g)` over the scale: one derivative in z for both, with a step that knows how far the next singularity is. Distances
-from a singularity at z = 0, where most are, keep all their digits however small.
+With :math:`z = (x - \mathrm{loc}) / \mathrm{scale}` and g the standard density, the scores of loc and scale are :math:`-g'/g`
+and :math:`-(1 + z g'/g)` over the scale: one derivative in z for both, with a step that knows how far the next singularity is.
+Distances from a singularity at z = 0, where most are, keep all their digits however small.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ class StandardForm:
     period: bool = False
 
     @classmethod
-    def of(cls, log: Function, shapes: Scores, names: tuple[str, ...], said: tuple[float, float]) -> StandardForm:
-        """From the support that the family declares, which may be too large."""
-        center = find_center(log, said)
+    def of(
+        cls, log: Function, shapes: Scores, names: tuple[str, ...], said: tuple[float, float], center: float | None = None
+    ) -> StandardForm:
+        """From the support that the family declares, which may be too large; the centre is looked for where it is not known."""
+        center = find_center(log, said) if center is None else center
         spread = min(fall_off(log, center, sign, end) for sign, end in zip((-1.0, 1.0), said, strict=True))
         support = find_ends(log, said, center, spread)
         period = find_period(log, center, spread) if np.isinf(support).all() else None
@@ -128,9 +130,7 @@ def cuts(center: float, kinks: Sequence[float], spread: float) -> tuple[float, .
     return tuple(sorted(kinks if near else (center, *kinks)))
 
 
-def slopes(
-    log: Function, x: np.ndarray, places: Sequence[float], center: float, spread: float
-) -> tuple[np.ndarray, np.ndarray]:
+def slopes(log: Function, x: np.ndarray, places: Sequence[float], center: float, spread: float) -> tuple[np.ndarray, np.ndarray]:
     """Derivatives of the log-density in x, and their errors: differences of order 12 that never reach a place."""
     size = np.maximum(spread, np.abs(x - center))
     for place in places:

@@ -1,9 +1,9 @@
 """The information of ``scipy.stats`` families from their formulas in mpmath, at 70 digits: what families are held against.
 
-``python -m tests.benchmarks.families_reference [names]`` writes ``tests/sampled/families.json``: for each family its parameters, those
-held fixed, and the entries, with the last change of the rule relative to the diagonal. Scores are central differences with a step of
-1e-25; those of loc and scale come from the derivative in z. Integrals are double-exponential between the places where pieces meet.
-A family is kept only where mass is 1 and mean scores are 0 to 1e-15, and where scipy's log-density agrees at five points.
+``python -m tests.benchmarks.families_reference [names]`` writes ``tests/sampled/families.json``: for each family its parameters,
+those held fixed, and the lower triangle. Scores are central differences with a step of 1e-25; those of loc and scale come from
+the derivative in z. Integrals are double-exponential between the places where pieces meet. A family is kept only where the last
+change of the rule, the mass less 1 and the mean scores are below 1e-15, and scipy's log-density agrees at five quantiles.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,9 @@ class Sums:
                 self.product[i, j] += weight * a * s[j]
 
     def matrix(self, step):
-        return np.array([[step * self.product[max(i, j), min(i, j)] for j in range(len(self.mean))] for i in range(len(self.mean))])
+        return np.array(
+            [[step * self.product[max(i, j), min(i, j)] for j in range(len(self.mean))] for i in range(len(self.mean))]
+        )
 
 
 def reference(name, values, asked):
@@ -67,7 +70,9 @@ def _continuous(name, values, asked):
         h = STEP * room
         slope = (own(z + h) - own(z - h)) / (2 * h) if {"loc", "scale"} & set(asked) else 0
         known = {"loc": -slope / scale, "scale": -(1 + z * slope) / scale}
-        return [known[label] if label in known else (moved[label][0](z) - moved[label][1](z)) / moved[label][2] for label in asked]
+        return [
+            known[label] if label in known else (moved[label][0](z) - moved[label][1](z)) / moved[label][2] for label in asked
+        ]
 
     ends = [mp.mpf(end) for end in places(*shapes)]
     sums, before, change = Sums(len(asked)), None, None
@@ -79,7 +84,7 @@ def _continuous(name, values, asked):
                 continue
             u = mp.pi / 2 * mp.sinh(k * step)
             stretch = mp.pi / 2 * mp.cosh(k * step)
-            for low, high in zip(ends[:-1], ends[1:], strict=True):
+            for low, high in pairwise(ends):
                 if (abs(u) > CLOSE and not mp.isinf(high - low)) or (u < -REACH and 0 not in (low, high)):
                     continue
                 z, weight, room = _node(low, high, u, stretch)
@@ -200,7 +205,10 @@ _ROWS = {
     "kappa loc": "vonmises",
     "kappa loc scale": "laplace_asymmetric",
     "lambda_": "boltzmann planck",
-    "loc scale": "kstwobign cauchy cosine erlang gibrat gumbel_l gumbel_r hypsecant irwinhall landau laplace levy levy_l logistic maxwell moyal norm wald",
+    "loc scale": """
+        cauchy cosine erlang gibrat gumbel_l gumbel_r hypsecant irwinhall kstwobign landau laplace levy levy_l logistic
+        maxwell moyal norm wald
+    """,
     "mu": "poisson",
     "mu loc scale": "invgauss recipinvgauss",
     "mu1 mu2": "skellam",

@@ -70,9 +70,7 @@ simple("cosine", lambda: (-pi, pi), lambda x: ln(2 * mp.cos(x / 2) ** 2) - ln(2 
 simple("expon", POSITIVE, lambda x: -x)
 simple("exponnorm", LINE, lambda x, K: 1 / (2 * K * K) - x / K + ln(mp.erfc(-(x - 1 / K) / mp.sqrt(2)) / (2 * K)))
 simple("exponpow", POSITIVE, lambda x, b: ln(b) + (b - 1) * ln(x) + 1 + x**b - e(x**b))
-simple(
-    "exponweib", POSITIVE, lambda x, a, c: ln(a * c) + (a - 1) * ln(-mp.expm1(-(x**c))) - x**c + (c - 1) * ln(x)
-)
+simple("exponweib", POSITIVE, lambda x, a, c: ln(a * c) + (a - 1) * ln(-mp.expm1(-(x**c))) - x**c + (c - 1) * ln(x))
 simple("fatiguelife", POSITIVE, lambda x, c: mp.log1p(x) - ln(2 * c) - ln(2 * pi * x**3) / 2 - (x - 1) ** 2 / (2 * x * c * c))
 simple("fisk", POSITIVE, lambda x, c: ln(c) + (c - 1) * ln(x) - 2 * mp.log1p(x**c))
 simple("foldcauchy", between(0, inf, 5), lambda x, c: ln((1 / (1 + (x - c) ** 2) + 1 / (1 + (x + c) ** 2)) / pi))
@@ -95,9 +93,7 @@ simple("halfnorm", POSITIVE, lambda x: ln(2) + phi(x))
 simple("hypsecant", LINE, lambda x: ln(2 / pi) - abs(x) - mp.log1p(e(-2 * abs(x))))
 simple("invgauss", between(0, inf, mp.mpf("0.1")), lambda x, m: -ln(2 * pi * x**3) / 2 - (x - m) ** 2 / (2 * x * m * m))
 simple("invweibull", POSITIVE, lambda x, c: ln(c) - (c + 1) * ln(x) - x**-c)
-simple(
-    "johnsonsb", between(0, 1, mp.mpf("0.2")), lambda x, a, b: ln(b / (x * (1 - x))) + phi(a + b * ln(x / (1 - x)))
-)
+simple("johnsonsb", between(0, 1, mp.mpf("0.2")), lambda x, a, b: ln(b / (x * (1 - x))) + phi(a + b * ln(x / (1 - x))))
 simple("johnsonsu", between(-inf, inf, -1), lambda x, a, b: ln(b) - ln(1 + x * x) / 2 + phi(a + b * mp.asinh(x)))
 simple("kappa3", POSITIVE, lambda x, a: ln(a) - (a + 1) / a * ln(a + x**a))
 simple("laplace", LINE, lambda x: -abs(x) - ln(2))
@@ -146,18 +142,18 @@ def normalised(name, places, normaliser, log):
 
 
 normalised(
-    "argus", UNIT,
+    "argus",
+    UNIT,
     lambda c: 3 * ln(c) - phi(mp.zero) - ln(mp.erf(c / mp.sqrt(2)) / 2 - c * e(phi(c))) - ln(2 * pi),
     lambda x, c: ln(x) + mp.log1p(-x * x) / 2 - c * c * (1 - x * x) / 2,
 )
 normalised("beta", UNIT, lambda a, b: -lbeta(a, b), lambda x, a, b: (a - 1) * ln(x) + (b - 1) * ln(1 - x))
 normalised("betaprime", POSITIVE, lambda a, b: -lbeta(a, b), lambda x, a, b: (a - 1) * ln(x) - (a + b) * mp.log1p(x))
-normalised(
-    "chi", between(0, inf, 9), lambda k: -(k / 2 - 1) * ln(2) - lg(k / 2), lambda x, k: (k - 1) * ln(x) - x * x / 2
-)
+normalised("chi", between(0, inf, 9), lambda k: -(k / 2 - 1) * ln(2) - lg(k / 2), lambda x, k: (k - 1) * ln(x) - x * x / 2)
 normalised("chi2", between(0, inf, 54), lambda k: -k / 2 * ln(2) - lg(k / 2), lambda x, k: (k / 2 - 1) * ln(x) - x / 2)
 normalised(
-    "crystalball", lambda b, m: (-inf, -b, inf),
+    "crystalball",
+    lambda b, m: (-inf, -b, inf),
     lambda b, m: -ln(m / b / (m - 1) * e(-b * b / 2) + mp.sqrt(2 * pi) * e(Phi(b))),
     lambda x, b, m: -x * x / 2 if x > -b else m * ln(m / b) - b * b / 2 - m * ln(m / b - b - x),
 )
@@ -170,32 +166,34 @@ def mills(t):
 
 
 normalised(
-    "dpareto_lognorm", between(0, inf, 20), lambda u, s, a, b: ln(a * b / (a + b)),
+    "dpareto_lognorm",
+    between(0, inf, 20),
+    lambda u, s, a, b: ln(a * b / (a + b)),
     lambda x, u, s, a, b: phi((ln(x) - u) / s) - ln(x) + add(mills(a * s - (ln(x) - u) / s), mills(b * s + (ln(x) - u) / s)),
 )
 normalised("erlang", between(0, inf, 9), lambda a: -lg(a), lambda x, a: (a - 1) * ln(x) - x)
 normalised(
-    "f", POSITIVE, lambda m, n: m / 2 * ln(m) + n / 2 * ln(n) - lbeta(m / 2, n / 2),
+    "f",
+    POSITIVE,
+    lambda m, n: m / 2 * ln(m) + n / 2 * ln(n) - lbeta(m / 2, n / 2),
     lambda x, m, n: (m / 2 - 1) * ln(x) - (m + n) / 2 * ln(n + m * x),
 )
 normalised("gamma", POSITIVE, lambda a: -lg(a), lambda x, a: (a - 1) * ln(x) - x)
 normalised("gengamma", POSITIVE, lambda a, c: ln(c) - lg(a), lambda x, a, c: (c * a - 1) * ln(x) - x**c)
 normalised(
-    "genhyperbolic", LINE,
-    lambda p, a, b: p / 2 * ln(a * a - b * b) - ln(2 * pi) / 2 - (p - HALF) * ln(a)
-    - ln(mp.besselk(p, mp.sqrt(a * a - b * b))),
-    light(
-        lambda x, p, a, b: ln(mp.besselk(p - HALF, a * mp.sqrt(1 + x * x))) + b * x + (p / 2 - HALF / 2) * mp.log1p(x * x)
-    ),
+    "genhyperbolic",
+    LINE,
+    lambda p, a, b: p / 2 * ln(a * a - b * b) - ln(2 * pi) / 2 - (p - HALF) * ln(a) - ln(mp.besselk(p, mp.sqrt(a * a - b * b))),
+    light(lambda x, p, a, b: ln(mp.besselk(p - HALF, a * mp.sqrt(1 + x * x))) + b * x + (p / 2 - HALF / 2) * mp.log1p(x * x)),
 )
-normalised(
-    "geninvgauss", POSITIVE, lambda p, b: -ln(2 * mp.besselk(p, b)), lambda x, p, b: (p - 1) * ln(x) - b * (x + 1 / x) / 2
-)
+normalised("geninvgauss", POSITIVE, lambda p, b: -ln(2 * mp.besselk(p, b)), lambda x, p, b: (p - 1) * ln(x) - b * (x + 1 / x) / 2)
 normalised("gennorm", LINE, lambda b: ln(b / 2) - lg(1 / b), lambda x, b: -(abs(x) ** b))
 normalised("halfgennorm", POSITIVE, lambda b: ln(b) - lg(1 / b), lambda x, b: -(x**b))
 normalised("invgamma", between(0, inf, mp.mpf("0.25")), lambda a: -lg(a), lambda x, a: -(a + 1) * ln(x) - 1 / x)
 normalised(
-    "jf_skew_t", LINE, lambda a, b: -(a + b - 1) * ln(2) - lbeta(a, b) - ln(a + b) / 2,
+    "jf_skew_t",
+    LINE,
+    lambda a, b: -(a + b - 1) * ln(2) - lbeta(a, b) - ln(a + b) / 2,
     # 1 - x / sqrt(..) as a quotient that does not cancel
     lambda x, a, b: (a + HALF) * _plus(x, a + b) + (b + HALF) * _plus(-x, a + b),
 )
@@ -223,39 +221,56 @@ def _kappa4(h, k):
 normalised("loggamma", LINE, lambda c: -lg(c), lambda x, c: c * x - e(x))
 normalised("nakagami", POSITIVE, lambda n: ln(2) + n * ln(n) - lg(n), lambda x, n: (2 * n - 1) * ln(x) - n * x * x)
 normalised(
-    "ncf", POSITIVE, lambda m, n, c: -c / 2 - lbeta(m / 2, n / 2) + m / 2 * ln(m / n),
-    lambda x, m, n, c: (m / 2 - 1) * ln(x) - (m + n) / 2 * mp.log1p(m * x / n)
-    + ln(mp.hyp1f1((m + n) / 2, m / 2, c / 2 * m * x / (m * x + n))),
-)
-normalised(
-    "nct", LINE,
-    lambda n, c: n / 2 * ln(n) + lg(n + 1) - n * ln(2) - c * c / 2 - lg(n / 2),
-    lambda x, n, c: -n / 2 * ln(n + x * x) + ln(
-        mp.sqrt(2) * c * x * mp.hyp1f1(n / 2 + 1, mp.mpf(3) / 2, c * c * x * x / (2 * (n + x * x))) / (n + x * x) / g((n + 1) / 2)
-        + mp.hyp1f1((n + 1) / 2, HALF, c * c * x * x / (2 * (n + x * x))) / mp.sqrt(n + x * x) / g(n / 2 + 1)
+    "ncf",
+    POSITIVE,
+    lambda m, n, c: -c / 2 - lbeta(m / 2, n / 2) + m / 2 * ln(m / n),
+    lambda x, m, n, c: (
+        (m / 2 - 1) * ln(x) - (m + n) / 2 * mp.log1p(m * x / n) + ln(mp.hyp1f1((m + n) / 2, m / 2, c / 2 * m * x / (m * x + n)))
     ),
 )
 normalised(
-    "ncx2", between(0, inf, 20), lambda k, c: -ln(2) - c / 2,
+    "nct",
+    LINE,
+    lambda n, c: n / 2 * ln(n) + lg(n + 1) - n * ln(2) - c * c / 2 - lg(n / 2),
+    lambda x, n, c: (
+        -n / 2 * ln(n + x * x)
+        + ln(
+            mp.sqrt(2)
+            * c
+            * x
+            * mp.hyp1f1(n / 2 + 1, mp.mpf(3) / 2, c * c * x * x / (2 * (n + x * x)))
+            / (n + x * x)
+            / g((n + 1) / 2)
+            + mp.hyp1f1((n + 1) / 2, HALF, c * c * x * x / (2 * (n + x * x))) / mp.sqrt(n + x * x) / g(n / 2 + 1)
+        )
+    ),
+)
+normalised(
+    "ncx2",
+    between(0, inf, 20),
+    lambda k, c: -ln(2) - c / 2,
     light(lambda x, k, c: -x / 2 + (k / 4 - HALF) * ln(x / c) + ln(mp.besseli(k / 2 - 1, mp.sqrt(c * x)))),
 )
 normalised(
-    "norminvgauss", LINE, lambda a, b: ln(a / pi) + mp.sqrt(a * a - b * b),
+    "norminvgauss",
+    LINE,
+    lambda a, b: ln(a / pi) + mp.sqrt(a * a - b * b),
     light(lambda x, a, b: b * x + ln(mp.besselk(1, a * mp.sqrt(1 + x * x))) - mp.log1p(x * x) / 2),
 )
 normalised(
-    "pearson3", lambda s: (-2 / s, 0, inf), lambda s: ln(2 / s) - lg(4 / s**2),
+    "pearson3",
+    lambda s: (-2 / s, 0, inf),
+    lambda s: ln(2 / s) - lg(4 / s**2),
     lambda x, s: (4 / s**2 - 1) * ln(2 / s * (x + 2 / s)) - 2 / s * (x + 2 / s),
 )
 normalised("rdist", between(-1, 1), lambda c: -lbeta(HALF, c / 2), lambda x, c: (c / 2 - 1) * ln((1 - x) * (1 + x)))
 normalised(
-    "rel_breitwigner", lambda r: (0, r, inf),
+    "rel_breitwigner",
+    lambda r: (0, r, inf),
     lambda r: ln(mp.sqrt(2 * (1 + 1 / r**2) / (1 + mp.sqrt(1 + 1 / r**2))) * 2 / pi),
     lambda x, r: -mp.log1p(((x - r) * (x + r) / r) ** 2),
 )
-normalised(
-    "t", LINE, lambda n: lg((n + 1) / 2) - lg(n / 2) - ln(n * pi) / 2, lambda x, n: -(n + 1) / 2 * mp.log1p(x * x / n)
-)
+normalised("t", LINE, lambda n: lg((n + 1) / 2) - lg(n / 2) - ln(n * pi) / 2, lambda x, n: -(n + 1) / 2 * mp.log1p(x * x / n))
 normalised("vonmises", lambda k: (-pi, 0, pi), lambda k: -ln(2 * pi * mp.besseli(0, k)), lambda x, k: k * mp.cos(x))
 normalised("vonmises_line", lambda k: (-pi, 0, pi), lambda k: -ln(2 * pi * mp.besseli(0, k)), lambda x, k: k * mp.cos(x))
 
@@ -346,9 +361,7 @@ def lbinom(n, k):
 
 sums("bernoulli", 0, lambda p: 1, lambda k, p: k * ln(p) + (1 - k) * ln(1 - p))
 sums("betabinom", 0, lambda n, a, b: n, lambda k, n, a, b: lbinom(n, k) + lbeta(k + a, n - k + b) - lbeta(a, b))
-sums(
-    "betanbinom", 0, lambda n, a, b: 4000, lambda k, n, a, b: lbinom(n + k - 1, k) + lbeta(a + n, b + k) - lbeta(a, b)
-)
+sums("betanbinom", 0, lambda n, a, b: 4000, lambda k, n, a, b: lbinom(n + k - 1, k) + lbeta(a + n, b + k) - lbeta(a, b))
 sums("binom", 0, lambda n, p: n, lambda k, n, p: lbinom(n, k) + k * ln(p) + (n - k) * ln(1 - p))
 sums("boltzmann", 0, lambda r, n: n - 1, lambda k, r, n: ln(-mp.expm1(-r)) - r * k - ln(-mp.expm1(-r * n)))
 sums("dlaplace", -200, lambda a: 200, lambda k, a: ln(mp.tanh(a / 2)) - a * abs(k))
@@ -357,7 +370,12 @@ sums("logser", 1, lambda p: 300, lambda k, p: k * ln(p) - ln(k) - ln(-ln(1 - p))
 sums("nbinom", 0, lambda n, p: 400, lambda k, n, p: lg(n + k) - lg(n) - lg(k + 1) + n * ln(p) + k * ln(1 - p))
 sums("planck", 0, lambda r: 400, lambda k, r: ln(-mp.expm1(-r)) - r * k)
 sums("poisson", 0, lambda m: 100, lambda k, m: k * ln(m) - m - lg(k + 1))
-sums("skellam", -150, lambda m, n: 200, lambda k, m, n: -m - n + mp.mpf(k) / 2 * ln(m / n) + ln(mp.besseli(abs(k), 2 * mp.sqrt(m * n))))
+sums(
+    "skellam",
+    -150,
+    lambda m, n: 200,
+    lambda k, m, n: -m - n + mp.mpf(k) / 2 * ln(m / n) + ln(mp.besseli(abs(k), 2 * mp.sqrt(m * n))),
+)
 sums("yulesimon", 1, lambda a: 4000, lambda k, a: ln(a) + lbeta(mp.mpf(k), a + 1))
 sums("zipfian", 1, lambda a, n: n, lambda k, a, n: -a * ln(k) - ln(mp.fsum(mp.mpf(j) ** -a for j in range(1, int(n) + 1))))
 
