@@ -2,8 +2,7 @@ r"""E[r r'] by quadrature, for likelihood ratios r of a univariate density.
 
 Each entry is an integral with its own weight: :math:`f r_a r_b` for derivatives :math:`r_a = \partial^a f / f`,
 :math:`f_t r_a` for a derivative and a test point, and :math:`f_s f_t / f` for two test points, whose bulk may lie far out in a
-tail of
-f. The rule never decides whether an integral exists: the order of the integrand at every end does.
+tail of f. The rule never decides whether an integral exists: the order of the integrand at every end does.
 """
 
 from __future__ import annotations

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import reduce
-from itertools import product
-from operator import add
 from typing import Any
 
-import numpy as np
-
-from .. import jacobians
-from ..arrays import Array, as_entries, family, is_expression, public
-from ..errors import DataError, FisherkitError, LayoutError, MethodError, PrecisionError
+from ..arrays import is_expression
+from ..errors import FisherkitError, LayoutError
 from ..information import FisherInformation
-from ..methods import Exact, Method
-from ..model import Model, Theta, as_location_family, as_model
-from ..verbs import expected_information
+from ..methods import Method
+from ..model import Model, Theta, as_model
+from . import priors
+from .averages import over_prior
 from .bound import Bound, between
-from .functions import expressions, jacobian_of
-
-NODES = (6, 10, 16, 24)  # of a Gauss rule for each of several random parameters
-ALONE = (8, 16, 32, 48)  # for one
-AGREE = 1e-4  # of two Gauss rules
 
 
 def van_trees_bound(source: Any, *, prior: Any, of: Any = None, n: Any = 1, method: Method | None = None) -> Bound:
@@ -37,13 +27,11 @@ def van_trees_bound(source: Any, *, prior: Any, of: Any = None, n: Any = 1, meth
     ----------
     source : model, or FisherInformation
         A model, or an information in symbols, is averaged over the prior here. An information in numbers is taken for that
-        average:
-        right where it does not depend on the parameters, or where it was averaged before.
+        average: right where it does not depend on the parameters, or where it was averaged before.
     prior : distribution, mapping from name to distribution, array (p, p), or FisherInformation
         A continuous ``sympy.stats`` variable, a frozen ``scipy.stats`` family or a model, for one parameter; a mapping for
-        several
-        independent ones; a symbolic model whose data symbols bear the parameters' names, for a joint prior; or the matrix
-        :math:`J_\pi` itself, for example ``n=0`` information of a Gaussian prior.
+        several independent ones; a symbolic model whose data symbols bear the parameters' names, for a joint prior; or the
+        matrix :math:`J_\pi` itself, for example ``n=0`` information of a Gaussian prior.
     of : SymPy expression, or several; or callable, shape (p,) -> (q,) or number; optional
         The function g; the parameters themselves by default.
     n : int or expression
@@ -78,8 +66,7 @@ def van_trees_bound(source: Any, *, prior: Any, of: Any = None, n: Any = 1, meth
     References
     ----------
     van Trees (1968), Detection, Estimation, and Modulation Theory, part I, section 2.4; Gill & Levit (1995), Applications of the
-    van
-    Trees inequality, Bernoulli 1, 59-79.
+    van Trees inequality, Bernoulli 1, 59-79.
 
     Examples
     --------
@@ -98,8 +85,7 @@ def hybrid_bound(
     r"""Lower bound when some parameters are random, with a prior, and the others are not.
 
     For estimators unbiased in the fixed parameters, :math:`\bar G\, (n\, E_\pi[I] + J)^{-1} \bar G^\top`, with the average over
-    the random
-    parameters alone, and J the prior's information in their block and zero elsewhere.
+    the random parameters alone, and J the prior's information in their block and zero elsewhere.
 
     Parameters
     ----------
@@ -118,14 +104,13 @@ def hybrid_bound(
     -----
     Never above the Cramer-Rao bound of the averaged information: a prior helps. Between `cramer_rao_bound`, no prior, and
     `van_trees_bound`, a prior for all. Sharper than treating random nuisances as fixed and unknown; weaker than integrating them
-    out of the
-    density, which is `cramer_rao_bound` of the marginal model (Miller & Chang 1978).
+    out of the density, which is `cramer_rao_bound` of the marginal model (Miller & Chang 1978).
 
     References
     ----------
     Rockah & Schultheiss (1987), Array shape calibration using sources in unknown locations, IEEE Trans. Acoust. Speech Signal
-    Process. 35,
-    286-299; Miller & Chang (1978), A modified Cramer-Rao bound and its applications, IEEE Trans. Inform. Theory 24, 398-400.
+    Process. 35, 286-299; Miller & Chang (1978), A modified Cramer-Rao bound and its applications, IEEE Trans. Inform. Theory 24,
+    398-400.
 
     Examples
     --------
@@ -143,22 +128,16 @@ def _bayesian(source: Any, theta: Theta, prior: Any, of: Any, n: Any, method: Me
         raise LayoutError("n= belongs to a model; a FisherInformation brings its own: source.total(n).")
     model = None if given else as_model(source)
     names = _names(source, model, theta, prior)
-    J, laws = _prior(prior, names)
+    J, laws = priors.read(prior, names)
     if everywhere and (lacking := [name for name in names if name not in J.parameters.names]):
         raise LayoutError(f"van_trees_bound needs a prior for {', '.join(lacking)} too. Where it is not random: hybrid_bound.")
-    F = source if model is None else _of_model(model, theta, laws, n, method)
-    mean, gradient = _averaged(F, laws, of, names) if not isinstance(F, _Numeric) else F.averaged(laws, of, names)
-    total = mean + _embedded(J, mean)
+    mean, gradient = over_prior(source if model is None else model, theta, laws, of, names, n, method)
+    total = mean + priors.embedded(J, mean)
 
     def bound(information: FisherInformation) -> Any:
         return between(information, gradient)
 
     return Bound(bound(total), total.mcse_of(bound))
-
-
-# -- priors
-
-Laws = dict[str, Model]  # the location family of each random parameter; a joint one under every name
 
 
 def _names(source: Any, model: Model | None, theta: Theta, prior: Any) -> tuple[str, ...]:
@@ -169,266 +148,9 @@ def _names(source: Any, model: Model | None, theta: Theta, prior: Any) -> tuple[
     with suppress(FisherkitError, AttributeError):
         return tuple(model.point(None))
     fixed = [str(name) for name in (theta or {})]
-    random = (
-        list(prior.parameters.names)
-        if isinstance(prior, FisherInformation)
-        else list(map(str, prior))
-        if isinstance(prior, Mapping)
-        else []
-    )
+    random: list[str] = []
+    if isinstance(prior, FisherInformation):
+        random = list(prior.parameters.names)
+    elif isinstance(prior, Mapping):
+        random = list(map(str, prior))
     return (*random, *(name for name in fixed if name not in random))
-
-
-def _prior(prior: Any, names: Sequence[str]) -> tuple[FisherInformation, Laws]:
-    """The prior's information, and the laws that averages are taken over; none where it is a matrix."""
-    if isinstance(prior, FisherInformation) or _is_matrix(prior):
-        J = prior if isinstance(prior, FisherInformation) else FisherInformation(prior, parameters=names, n=0)
-        if unknown := sorted(set(J.parameters.names) - set(names)):
-            raise LayoutError(f"the prior is about {', '.join(unknown)}; the parameters are {', '.join(names)}.")
-        _check_definite(J)
-        return J, {}
-    laws = _laws(prior, names)
-    parts = [_information(law, [name for name in laws if laws[name] is law]) for law in dict.fromkeys(laws.values())]
-    return _side_by_side(parts), laws
-
-
-def _is_matrix(prior: Any) -> bool:
-    return isinstance(prior, (np.ndarray, list)) or hasattr(prior, "tolist") or type(prior).__module__.startswith("torch")
-
-
-def _laws(prior: Any, names: Sequence[str]) -> Laws:
-    if isinstance(prior, Mapping):
-        laws = {str(name): as_location_family(law) for name, law in prior.items()}
-        several = [name for name, law in laws.items() if law.parameters.size != 1]
-        if several:
-            raise LayoutError(f"the prior of {several[0]} is of several variables: give a joint prior as one model.")
-    else:
-        law = as_location_family(prior)
-        data = [str(x) for x in getattr(law, "data", ())]
-        joint = law.parameters.size > 1 or (len(names) > 1 and data[:1] and data[0] in names)
-        laws = dict.fromkeys(data if joint else names[:1], law)
-        if not joint and len(names) > 1:
-            raise LayoutError(f"one prior for {', '.join(names)}: give a mapping from name to distribution.")
-    if unknown := sorted(set(laws) - set(names)):
-        raise LayoutError(f"the prior names {', '.join(unknown)}; the parameters are {', '.join(names)}.")
-    return laws
-
-
-def _information(law: Model, names: Sequence[str]) -> FisherInformation:
-    """That of the shifts, at shift 0."""
-    F = expected_information(law, dict.fromkeys(law.parameters.names, 0) if not _is_symbolic(law) else None)
-    return FisherInformation(public(_without_shifts(as_entries(F.dense()), law)), parameters=names, n=0)
-
-
-def _without_shifts(matrix: Array, law: Model) -> Array:
-    """The information of shifts is the same at each; some formulas have no value at 0."""
-    if family(matrix) != "sympy":
-        return matrix
-    import sympy
-
-    shifts = list(law.point(None).values())
-    moved = [sympy.simplify(value.subs(dict.fromkeys(shifts, sympy.S.One))) for value in matrix.flat]
-    return as_entries(np.array([*moved, None], dtype=object)[:-1].reshape(matrix.shape))
-
-
-def _is_symbolic(law: Model) -> bool:
-    return hasattr(law, "data") and any(is_expression(value) for value in law.point(None).values())
-
-
-def _side_by_side(parts: Sequence[FisherInformation]) -> FisherInformation:
-    names = [name for part in parts for name in part.parameters.names]
-    blocks = [as_entries(part.dense()) for part in parts]
-    exact = any(block.dtype == object for block in blocks)
-    out = np.zeros((len(names), len(names)), dtype=object if exact else float)
-    start = 0
-    for block in blocks:
-        out[start : start + len(block), start : start + len(block)] = block
-        start += len(block)
-    return FisherInformation(out if not exact else public(as_entries(out)), parameters=names, n=0)
-
-
-def _check_definite(J: FisherInformation) -> None:
-    entries = as_entries(J.dense())
-    if family(entries) == "sympy" and any(value.free_symbols for value in entries.flat):
-        return
-    values = np.linalg.eigvalsh(np.asarray(as_entries(entries).tolist(), dtype=float))
-    diagonal = np.asarray(entries.diagonal().tolist(), dtype=float)
-    singular = not np.all(diagonal > 0) or J.rank < len(diagonal)
-    if values[0] <= 0 or singular:
-        raise DataError(
-            f"the information of a prior must be positive definite; the smallest eigenvalue found is {values[0]:.3g}. "
-            f"Parameters without "
-            "a prior are for hybrid_bound."
-        )
-
-
-def _embedded(J: FisherInformation, like: FisherInformation) -> FisherInformation:
-    """The prior's information among all parameters: zero for those that have none."""
-    if set(J.parameters.names) == set(like.parameters.names):
-        return J
-    positions = [like.parameters.names.index(name) for name in J.parameters.names]
-    block = as_entries(J.dense())
-    out = np.zeros((like.parameters.size,) * 2, dtype=block.dtype)
-    out[np.ix_(positions, positions)] = block
-    return FisherInformation(public(as_entries(out)), parameters=like.parameters.names, n=0)
-
-
-# -- averages in symbols
-
-
-def _of_model(model: Model, theta: Theta, laws: Laws, n: Any, method: Method | None) -> Any:
-    """The model's information as a formula where it has one, else as a function of numbers."""
-    with suppress(MethodError, LayoutError):
-        if theta is None and method is None:
-            return n * expected_information(model)
-    if not laws:
-        raise LayoutError(
-            "a model is averaged over distributions: give prior= as such, or the averaged information in place of the model."
-        )
-    return _Numeric(model, {str(k): v for k, v in (theta or {}).items()}, n, method)
-
-
-def _averaged(F: FisherInformation, laws: Laws, of: Any, names: Sequence[str]) -> tuple[FisherInformation, Array | None]:
-    """E of the information and of the gradient of g, entry by entry."""
-    entries = as_entries(F.dense())
-    gradient = None if of is None else _gradient(of, F)
-    if family(entries) != "sympy":
-        if laws and F.point is not None and any(name in laws for name in F.point):
-            at = ", ".join(f"{name}={value}" for name, value in F.point.items())
-            raise LayoutError(
-                f"the information was taken at one point ({at}), and its mean over the prior is needed: give the model. Where "
-                f"it does not "
-                "depend on the parameters: FisherInformation(F.dense(), parameters=F.parameters)."
-            )
-        return F, _mean_numbers(gradient, laws)
-    try:
-        moved = _mean(entries, laws)
-        gradient = gradient if gradient is None else _mean(gradient, laws)
-    except MethodError:
-        if not all(str(s) in laws for value in entries.flat for s in value.free_symbols):
-            raise
-        return _Formula(F).averaged(laws, of, names)
-    return FisherInformation(public(_plain(moved)), parameters=F.parameters, n=F.n), gradient if gradient is None else _plain(
-        gradient
-    )
-
-
-def _plain(entries: Array) -> Array:
-    """Machine numbers where a mean was taken in them."""
-    numbers = all(value.is_number for value in entries.flat) and any(value.is_Float for value in entries.flat)
-    return entries.astype(float) if numbers else entries
-
-
-def _mean_numbers(gradient: Array | None, laws: Laws) -> Array | None:
-    if gradient is None or gradient.dtype != object:
-        return gradient
-    moved = _mean(gradient, laws)
-    return moved.astype(float) if all(value.is_number for value in moved.flat) else moved
-
-
-def _gradient(of: Any, F: FisherInformation) -> Array:
-    if callable(of):
-        raise LayoutError("the mean gradient over a prior needs of= as SymPy expressions here.")
-    jacobian = jacobian_of(expressions(of), F.parameters.labels)
-    return (
-        jacobian
-        if any(v.free_symbols for v in jacobian.flat) or family(as_entries(F.dense())) == "sympy"
-        else jacobian.astype(float)
-    )
-
-
-def _mean(entries: Array, laws: Laws) -> Array:
-    """E over each law in turn: in closed form, or in numbers where an entry holds nothing else."""
-    for law in dict.fromkeys(laws.values()):
-        names = [name for name in laws if laws[name] is law]
-        flat = [_mean_of_entry(value, law, names) for value in entries.flat]
-        entries = as_entries(np.array([*flat, None], dtype=object)[:-1].reshape(entries.shape))
-    return entries
-
-
-def _mean_of_entry(value: Any, law: Model, names: Sequence[str]) -> Any:
-    import sympy
-
-    held = {str(s): s for s in value.free_symbols if str(s) in names}
-    if not held:
-        return value
-    start = dict.fromkeys(law.parameters.names, 0)
-    alone = set(held.values()) == value.free_symbols
-    if _is_symbolic(law):
-        data: tuple[Any, ...] = law.data  # type: ignore[attr-defined]
-        there = value.subs({held[name]: x for name, x in zip(names, data, strict=True) if name in held})
-        try:
-            return law.expectation([there], start, method=Exact()).value[0]
-        except MethodError:
-            if not alone:
-                raise
-            return sympy.Float(float(law.expectation([there], start, method=None).value[0]))
-    if not alone:
-        raise MethodError("a prior in numbers has no closed forms.")
-    (symbol,) = held.values()
-    function = sympy.lambdify(symbol, value, modules=["scipy", "numpy"])
-    found = law.expectation(lambda x: np.broadcast_to(function(x), x.shape)[:, None], start, method=None).value
-    return sympy.Float(float(found[0]))
-
-
-# -- averages in numbers
-
-
-class _Numeric:
-    """The information of a model as a function of the random parameters."""
-
-    def __init__(self, model: Model, fixed: Mapping[str, Any], n: Any, method: Method | None) -> None:
-        self.model, self.fixed, self.n, self.method = model, fixed, n, method
-
-    def at(self, values: Mapping[str, float], names: Sequence[str]) -> FisherInformation:
-        point = {name: values.get(name, self.fixed.get(name)) for name in names}
-        if missing := [name for name, value in point.items() if value is None]:
-            raise LayoutError(f"numbers need every parameter: give theta={{{missing[0]!r}: ...}}, or a prior for it.")
-        F: FisherInformation = self.n * expected_information(self.model, point, method=self.method)
-        return F
-
-    def averaged(self, laws: Laws, of: Any, names: Sequence[str]) -> tuple[FisherInformation, Array | None]:
-        before: tuple[Array, Array | None] | None = None
-        for count in ALONE if len(laws) == 1 else NODES:
-            mean, gradient = self._rule(laws, of, names, count)
-            now = as_entries(mean.dense()), gradient
-            if before is not None and _agree(before[0], now[0]) and (gradient is None or _agree(before[1], gradient)):
-                return mean, gradient
-            before = now
-        raise PrecisionError("the mean of the information over the prior does not settle: it may be infinite there.")
-
-    def _rule(self, laws: Laws, of: Any, names: Sequence[str], count: int) -> tuple[FisherInformation, Array | None]:
-        rules = {name: law.nodes(dict.fromkeys(law.parameters.names, 0), count) for name, law in laws.items()}
-        parts: list[FisherInformation] = []
-        slopes: list[Array] = []
-        for picked in product(*(range(count) for _ in rules)):
-            at = {name: float(rules[name][0][k]) for name, k in zip(rules, picked, strict=True)}
-            weight = float(np.prod([rules[name][1][k] for name, k in zip(rules, picked, strict=True)]))
-            if weight > 1e-12:
-                parts.append(weight * self.at(at, names))
-                if of is not None:
-                    slopes.append(weight * _slope(of, {**self.fixed, **at}, names))
-        return reduce(add, parts), sum(slopes) if slopes else None
-
-
-class _Formula(_Numeric):
-    """The same for an information in symbols."""
-
-    def __init__(self, formula: FisherInformation) -> None:
-        self.formula, self.fixed = formula, {}
-
-    def at(self, values: Mapping[str, float], names: Sequence[str]) -> FisherInformation:
-        return self.formula.at(values)
-
-
-def _slope(of: Any, at: Mapping[str, Any], names: Sequence[str]) -> Array:
-    flat = np.array([float(at[name]) for name in names])
-    if callable(of):
-        return jacobians.differentiate(of, flat, name="of")
-    jacobian = jacobian_of(expressions(of), names)
-    return np.array([[float(v.subs({s: at[str(s)] for s in v.free_symbols})) for v in row] for row in jacobian])
-
-
-def _agree(before: Array, now: Array) -> bool:
-    size = float(np.abs(np.asarray(now.tolist(), dtype=float)).max())
-    return bool(np.all(np.abs(np.asarray((now - before).tolist(), dtype=float)) <= AGREE * size))

@@ -53,8 +53,7 @@ def chapman_robbins_bound(
     -------
     Bound
         ``covariance`` (1, 1), or (q, q) at a test point that is given; ``at`` the test point, None where the supremum is the
-        limit
-        of small steps, the Cramer-Rao bound.
+        limit of small steps, the Cramer-Rao bound.
 
     Raises
     ------

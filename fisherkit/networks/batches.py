@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, LayoutError
+from . import random_state
 from .network import Inputs
 
 BATCH = 256
@@ -196,10 +197,19 @@ def normal(part: Tensor) -> Tensor:
     return part.clone() if part.is_inference() else part
 
 
-def _loader(value: Any, name: str) -> Iterable[Any]:
+def _loader(value: Any, name: str) -> Iterator[Any]:
+    """What it yields. One that shuffles draws from PyTorch's global state: not while another thread draws labels from it."""
     if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
         raise LayoutError(f"{name} must be a tensor, a tuple of tensors, a mapping of them, or a loader; got {_told(value)}.")
-    return value
+    end = object()
+    with random_state.alone():
+        source = iter(value)
+    while True:
+        with random_state.alone():
+            item = next(source, end)
+        if item is end:
+            return
+        yield item
 
 
 def _told(value: Any) -> str:

@@ -104,6 +104,8 @@ class KeptDiagonal(Kept):
 
     def arrays(self) -> list[Tensor]:
         self._flush()
+        if not all(bool(torch.isfinite(total.sum())) for total in self._total.values()):
+            raise DataError("a squared score is not finite: it is beyond the range of the network's dtype. Use .double().")
         sizes = zip(self.parameters.names, self.parameters.sizes, strict=True)
         return [self._total[name] if name in self._total else self._zeros(size) for name, size in sizes]
 

@@ -102,3 +102,33 @@ class Structure(ABC):
 
     def trace(self) -> Any:
         return sum(leaf.sum() for leaf in self.diagonal())
+
+
+class PerParameter(Structure):
+    """One array per parameter, with a row for each of its components."""
+
+    leaves: tuple[Array, ...]
+
+    def __init__(self, leaves: Leaves, parameters: Parameters) -> None:
+        self.leaves = tuple(leaves)
+        self.parameters = parameters
+
+    @property
+    def arrays(self) -> Mapping[str, Array]:
+        return dict(zip(self.parameters.names, self.leaves, strict=True))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], parameters: Parameters) -> Self:
+        return cls([arrays[name] for name in parameters.names], parameters)
+
+    @classmethod
+    def keys(cls, parameters: Parameters) -> Sequence[str]:
+        return parameters.names
+
+    def select(self, names: Sequence[str]) -> Self:
+        return self.from_arrays(self.arrays, self.parameters.select(names))
+
+
+def column(values: Array, v: Array) -> Array:
+    """The values shaped to multiply a vector, or each column of a stack."""
+    return values if v.ndim == 1 else values[:, None]

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Self, final
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from ..arrays import Array, as_float64, check_budget, eye, family, same_family
-from ..parameters import Parameters, concatenate
-from .base import Leaves, Structure
+from ..parameters import concatenate
+from .base import Leaves, PerParameter, column
 from .inversion import refuse_negative, singular
 
 MOST_NAMED = 1000  # null directions that an error carries
 
 
 @final
-class Diagonal(Structure):
+class Diagonal(PerParameter):
     """One flat array per parameter; everything off the diagonal is zero."""
 
     name = "diagonal"
-
-    def __init__(self, leaves: Leaves, parameters: Parameters) -> None:
-        self.leaves = tuple(leaves)
-        self.parameters = parameters
-
-    @property
-    def arrays(self) -> Mapping[str, Array]:
-        return dict(zip(self.parameters.names, self.leaves, strict=True))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], parameters: Parameters) -> Self:
-        return cls([arrays[name] for name in parameters.names], parameters)
-
-    @classmethod
-    def keys(cls, parameters: Parameters) -> Sequence[str]:
-        return parameters.names
 
     def scale(self, factor: Any) -> Self:
         return self.map(lambda leaf: leaf * factor)
@@ -45,20 +29,17 @@ class Diagonal(Structure):
         pairs = [same_family(a, b, verb="F + G") for a, b in zip(self.leaves, other.leaves, strict=True)]
         return type(self)([a + b for a, b in pairs], self.parameters)
 
-    def select(self, names: Sequence[str]) -> Self:
-        return self.from_arrays(self.arrays, self.parameters.select(names))
-
     def marginalize(self, kept: Sequence[str]) -> Self:
         return self.select(kept)  # without off-diagonal entries, nuisance parameters cost nothing
 
     def matvec(self, leaves: Leaves) -> Leaves:
         pairs = [same_family(a, v, verb="F @ v") for a, v in zip(self.leaves, leaves, strict=True)]
-        return [_column(a, v) * v for a, v in pairs]
+        return [column(a, v) * v for a, v in pairs]
 
     def solve(self, leaves: Leaves, damping: Any) -> Leaves:
         pairs = [same_family(a + damping, v, verb="F.solve") for a, v in zip(self.leaves, leaves, strict=True)]
         self._refuse_zeros([a for a, _ in pairs])
-        return [v / _column(a, v) for a, v in pairs]
+        return [v / column(a, v) for a, v in pairs]
 
     def variances(self) -> Leaves:
         self._refuse_zeros(self.leaves)
@@ -109,8 +90,3 @@ class Diagonal(Structure):
             start += len(leaf)
         if directions:
             raise singular(directions, self.parameters)
-
-
-def _column(leaf: Array, v: Array) -> Array:
-    """The leaf shaped to multiply a vector, or each column of a stack."""
-    return leaf if v.ndim == 1 else leaf[:, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Self, final
 
@@ -12,33 +12,17 @@ from array_api_compat import array_namespace
 from ..arrays import Array, alike, as_float64, family, is_expression, same_family
 from ..errors import SingularInformationError
 from ..parameters import Parameters, concatenate
-from .base import Leaves, Structure
+from .base import Leaves, PerParameter, column
 from .inversion import Inversion, invert
 
 NAMED = 2048  # parameters up to which null directions are worked out and named
 
 
 @final
-class LowRank(Structure):
+class LowRank(PerParameter):
     """``U U'``, U held per parameter in leaves of shape (size, r)."""
 
     name = "low-rank"
-
-    def __init__(self, leaves: Leaves, parameters: Parameters) -> None:
-        self.leaves = tuple(leaves)
-        self.parameters = parameters
-
-    @property
-    def arrays(self) -> Mapping[str, Array]:
-        return dict(zip(self.parameters.names, self.leaves, strict=True))
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Array], parameters: Parameters) -> Self:
-        return cls([arrays[name] for name in parameters.names], parameters)
-
-    @classmethod
-    def keys(cls, parameters: Parameters) -> Sequence[str]:
-        return parameters.names
 
     @property
     def columns(self) -> int:
@@ -58,9 +42,6 @@ class LowRank(Structure):
             return joined
         U = concatenate(joined.leaves)
         return type(self)(self.parameters.split(array_namespace(U).linalg.qr(U.T)[1].T), self.parameters)
-
-    def select(self, names: Sequence[str]) -> Self:
-        return self.from_arrays(self.arrays, self.parameters.select(names))
 
     def marginalize(self, kept: Sequence[str]) -> Self:
         """The kept rows, where the others' rows are orthogonal: the Schur complement without a subtraction."""
@@ -90,7 +71,7 @@ class LowRank(Structure):
         _, v = same_family(W, concatenate(leaves), verb="F.solve")
         inner = W.T @ v
         across = (v - W @ inner) / damping
-        return self.parameters.split(across + W @ (inner / _column(values + damping, inner)))
+        return self.parameters.split(across + W @ (inner / column(values + damping, inner)))
 
     def variances(self) -> Leaves:
         return self.parameters.split(self._inversion.variances())
@@ -144,10 +125,6 @@ class LowRank(Structure):
             "add a prior.",
             null_directions=(),
         )
-
-
-def _column(values: Array, like: Array) -> Array:
-    return values if like.ndim == 1 else values[:, None]
 
 
 def _sqrt(factor: Any) -> Any:

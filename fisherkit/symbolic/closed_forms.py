@@ -25,7 +25,7 @@ from .density import mixed
 from .domain import trial_points
 from .normalizers import canonical, normalized
 from .numbers import Estimate, taken
-from .pieces import KINKED, Point, split
+from .pieces import KINKED, Piece, Point, steady
 from .tidy import tidy
 
 if TYPE_CHECKING:
@@ -169,13 +169,8 @@ def _symmetric(size: int, entry: Callable[[int, int], Any]) -> Any:
     return sp.Matrix(size, size, lambda i, j: half[max(i, j), min(i, j)])
 
 
-def _pieces(model: Density, at: Point) -> list[Any] | None:
-    """Pieces whose order is that of every point: one kink at most, or none that moves."""
-    if len(model.data) > 1 or model.supports[0].discrete or model.log_density.has(sp.Sum):
-        return None
-    pieces = split(model.log_density, model.data[0], model.supports[0], at)
-    inner = {end for piece in pieces for end in (piece.low, piece.high)} - {model.supports[0].low, model.supports[0].high}
-    return pieces if len(inner) <= 1 or not any(sp.sympify(end).free_symbols for end in inner) else None
+def _pieces(model: Density, at: Point) -> list[Piece] | None:
+    return None if len(model.data) > 1 else steady(model.log_density, model.data[0], model.supports[0], at)
 
 
 # -- the check

@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,11 @@ from ..arrays import as_entries
 from ..deadline import within
 from ..errors import DataError, FisherkitError, MethodError
 from ..ratios import View, gauss, gram, moments
-from . import evaluate, exponential_family
+from . import evaluate, exponential_family, kernels
 from .density import Density
 from .domain import trial_points
 from .exponential_family import ExponentialFamily
-from .pieces import KINKED, Point, kinks, magnitude
+from .pieces import KINKED, Point, kinks, magnitude, steady
 from .support import Support
 from .tidy import tidy
 
@@ -78,7 +78,7 @@ def closed(model: Density, functions: Sequence[Any]) -> list[Any] | None:
     """E of each function of the data, or None where no tier answers and agrees with the integral."""
     if model.is_finite:
         return _enumerated(model, functions)
-    for tier in (_moments, _integrated):
+    for tier in (_moments, _kernels, _integrated):
         with suppress(MethodError, NotImplementedError, ZeroDivisionError):
             found: list[Any] | None = within(DEADLINE, partial(tier, model, functions))
             if found is not None and _agrees(model, functions, found):
@@ -161,6 +161,22 @@ def _combination(target: tuple[Any, ...], vectors: list[tuple[Any, ...]]) -> tup
 
 
 # -- SymPy's integrals
+
+
+def _kernels(model: Density, functions: Sequence[Any]) -> list[Any] | None:
+    if len(model.data) > 1:
+        return None
+    (x,), (support,), free = (
+        model.data,
+        model.supports,
+        set(model.free).union(*(g.free_symbols for g in functions)) - set(model.data),
+    )
+    for at in islice(trial_points(sorted(free, key=str)), 3):
+        with suppress(FisherkitError, TypeError, ValueError):
+            pieces = steady(model.log_density, x, support, at, also=functions)
+            found = pieces and kernels.expectations(pieces, x, functions, at)
+            return [tidy(value) for value in found] if found else None
+    return None
 
 
 def _integrated(model: Density, functions: Sequence[Any]) -> list[Any] | None:
@@ -298,12 +314,15 @@ def _outside(inner: Support, outer: Support) -> bool:
 # -- the check
 
 
+def _symbols(model: Density, functions: Sequence[Any]) -> list[Any]:
+    return sorted(set(model.free).union(*(g.free_symbols for g in functions)) - set(model.data), key=str)
+
+
 def _agrees(model: Density, functions: Sequence[Any], found: Sequence[Any]) -> bool:
     """Every expectation against its integral, at the first point where both can be had."""
     if len(model.data) > 1:
         return True  # an identity of exponential families; nothing cheaper is at hand
-    free = set(model.free).union(*(g.free_symbols for g in functions)) - set(model.data)
-    for at in trial_points(sorted(free, key=str)):
+    for at in trial_points(_symbols(model, functions)):
         try:
             own = np.array([float(at[symbol]) for symbol in model.symbols])
             g = evaluate.arrays([function.subs(at).evalf(20) for function in functions], model.data)

@@ -14,7 +14,7 @@ where the information is infinite: each entry carries the conditions of its mono
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ import mpmath
 import sympy as sp
 
 from . import evaluate
-from .pieces import Piece, Point, between, invert, number
+from .pieces import Piece, Point, between, invert, number, resolve
 
 Monomials = dict[tuple[Any, int, Any, int], Any]  # exponents of u, log u, Y, log Y -> coefficient
 U, Y = sp.Dummy("u", positive=True), sp.Dummy("Y", positive=True)
@@ -104,24 +104,23 @@ class Kernel:
         return sp.exp(self.constant) * size
 
 
+Functions = Callable[[Piece], Sequence[Any]]  # of the data, as they are on a piece
+Branches = list[tuple[Kernel, list[Monomials]]]
+ONE: Monomials = {(sp.S.Zero, 0, sp.S.Zero, 0): sp.S.One}
+
+
 def information(pieces: list[Piece], x: Any, parameters: tuple[Any, ...], at: Point) -> tuple[Any, dict[Any, set[Any]]] | None:
     """The (p, p) matrix and the conditions of its entries (by index), or None where some piece is no such kernel."""
-    branches: list[tuple[Kernel, list[Monomials]]] = []
-    for piece in pieces:
-        if (found := _pulled_back(piece, x, parameters, at)) is None:
-            return None
-        branches += found
-    weights = _weights([kernel for kernel, _ in branches])
-    size = len(parameters)
+    branches = _branches(pieces, x, lambda piece: [sp.diff(piece.log_density, symbol) for symbol in parameters], at)
+    if branches is None:
+        return None
+    weights, size = _weights(branches), len(parameters)
     out, conditions = sp.zeros(size, size), {}
     for i in range(size):
         for j in range(i + 1):
-            total = sp.S.Zero
-            for weight, (kernel, scores) in zip(weights, branches, strict=True):
-                part = _expectation(kernel, scores[i], scores[j])
-                if part is None:
-                    return None
-                total += weight * part
+            total = _mean(weights, branches, [(scores[i], scores[j]) for _, scores in branches])
+            if total is None:
+                return None
             out[i, j] = out[j, i] = total
             conditions[i, j] = conditions[j, i] = {c for kernel, _ in branches for c in kernel.conditions if c != True}  # noqa: E712
             for kernel, _ in branches:
@@ -129,12 +128,21 @@ def information(pieces: list[Piece], x: Any, parameters: tuple[Any, ...], at: Po
     return out, conditions
 
 
+def expectations(pieces: list[Piece], x: Any, functions: Sequence[Any], at: Point) -> list[Any] | None:
+    """E of each function, or None where some piece is no such kernel, or where a mean exists under a condition only."""
+    branches = _branches(pieces, x, lambda piece: [resolve(g, {**at, x: piece.inside}) for g in functions], at)
+    if branches is None:
+        return None
+    weights = _weights(branches)
+    out = [_mean(weights, branches, [(means[k], ONE) for _, means in branches]) for k in range(len(functions))]
+    conditional = any(c != True for kernel, _ in branches for c in kernel.conditions)  # noqa: E712 SymPy's
+    return None if conditional or None in out else out
+
+
 def mass(pieces: list[Piece], x: Any, at: Point) -> Any | None:
     """The integral of the density over its pieces, or None where some piece is no such kernel."""
-    found = [_pulled_back(piece, x, (), at) for piece in pieces]
-    if any(branches is None for branches in found):
-        return None
-    return sum(kernel.mass for branches in found for kernel, _ in branches or ())
+    branches = _branches(pieces, x, lambda piece: (), at)
+    return None if branches is None else sum(kernel.mass for kernel, _ in branches)
 
 
 def probability(pieces: list[Piece], x: Any, at: Point, low: Any, high: Any) -> Any | None:
@@ -144,7 +152,7 @@ def probability(pieces: list[Piece], x: Any, at: Point, low: Any, high: Any) -> 
         ends = [max(piece.low, low, key=lambda e: number(e, at)), min(piece.high, high, key=lambda e: number(e, at))]
         if number(ends[0], at) >= number(ends[1], at):
             continue
-        if (branches := _pulled_back(piece, x, (), at)) is None or len(branches) > 1:
+        if (branches := _pulled_back(piece, x, lambda piece: (), at)) is None or len(branches) > 1:
             return None
         kernel = branches[0][0]
         rising = number(sp.diff(kernel.variable, x), {**at, x: piece.inside}) > 0
@@ -160,13 +168,33 @@ def probability(pieces: list[Piece], x: Any, at: Point, low: Any, high: Any) -> 
     return sp.powdenest(total, force=True)
 
 
-def _weights(kernels: list[Kernel]) -> list[Any]:
+def _branches(pieces: list[Piece], x: Any, functions: Functions, at: Point) -> Branches | None:
+    out: Branches = []
+    for piece in pieces:
+        if (found := _pulled_back(piece, x, functions, at)) is None:
+            return None
+        out += found
+    return out
+
+
+def _weights(branches: Branches) -> list[Any]:
     """The masses of the branches: equal parts where the kernels are equal."""
+    kernels = [kernel for kernel, _ in branches]
     first = kernels[0]
     same = all((k.kind, k.p, k.w, k.rate) == (first.kind, first.p, first.w, first.rate) for k in kernels)
     if same and all(sp.expand(k.constant - first.constant) == 0 for k in kernels):
         return [sp.Rational(1, len(kernels))] * len(kernels)
     return [sp.simplify(kernel.mass) for kernel in kernels]
+
+
+def _mean(weights: list[Any], branches: Branches, factors: list[tuple[Monomials, Monomials]]) -> Any | None:
+    """E of a product, its two factors given on each branch."""
+    total = sp.S.Zero
+    for weight, (kernel, _), pair in zip(weights, branches, factors, strict=True):
+        if (part := _expectation(kernel, *pair)) is None:
+            return None
+        total += weight * part
+    return total
 
 
 def _expectation(kernel: Kernel, a: Monomials, b: Monomials) -> Any | None:
@@ -188,14 +216,14 @@ def _expectation(kernel: Kernel, a: Monomials, b: Monomials) -> Any | None:
 # -- pulling back
 
 
-def _pulled_back(piece: Piece, x: Any, parameters: tuple[Any, ...], at: Point) -> list[tuple[Kernel, list[Monomials]]] | None:
-    """One kernel with the scores' monomials for each monotone branch of the first proposal that fits."""
+def _pulled_back(piece: Piece, x: Any, functions: Functions, at: Point) -> Branches | None:
+    """One kernel with the functions' monomials for each monotone branch of the first proposal that fits."""
     log_density = _completed(sp.expand_mul(sp.expand_log(piece.log_density, force=True), deep=False), x)
     ends = [end for end in (piece.low, piece.high) if not sp.sympify(end).is_infinite]
     for bose, g in proposals(log_density, x, ends):
         branches = []
         for branch in _monotone(replace(piece, log_density=log_density), g, x, at):
-            if (pulled := _branch(branch, g, x, parameters, at, bose)) is None:
+            if (pulled := _branch(branch, g, x, functions, at, bose)) is None:
                 break
             branches.append(pulled)
         else:
@@ -250,9 +278,7 @@ def _monotone(piece: Piece, g: Any, x: Any, at: Point) -> list[Piece]:
     return [piece]
 
 
-def _branch(
-    piece: Piece, g: Any, x: Any, parameters: tuple[Any, ...], at: Point, bose: bool
-) -> tuple[Kernel, list[Monomials]] | None:
+def _branch(piece: Piece, g: Any, x: Any, functions: Functions, at: Point, bose: bool) -> tuple[Kernel, list[Monomials]] | None:
     """The kernel of one branch, or None where it is none."""
     target = _target(g, x, piece, at)
     if target is None:
@@ -269,9 +295,9 @@ def _branch(
     if not kernel:
         return None
     kernel = replace(kernel, variable=_solved(g, target), conditions=set())
-    scores = [_terms(sp.diff(piece.log_density, parameter).subs(x, h), bose) for parameter in parameters]
-    known = [score for score in scores if score is not None]
-    return (kernel, known) if len(known) == len(scores) else None
+    terms = [_terms(sp.sympify(function).subs(x, h), bose) for function in functions(piece)]
+    known = [each for each in terms if each is not None]
+    return (kernel, known) if len(known) == len(terms) else None
 
 
 def _solved(g: Any, target: Any) -> Any:

@@ -28,6 +28,7 @@ from . import closed_forms, evaluate, expectations, exponential_family, predicto
 from .algebra import Algebra
 from .density import Density
 from .numbers import estimate
+from .observations import Observations, as_symbols, covariates
 from .support import read
 
 
@@ -130,7 +131,7 @@ class Model(Algebra, model.Model):
     @property
     def covariates(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the known constants: data given as a mapping may hold a column for each."""
-        return tuple(sorted(str(s) for s in self.free - set(self.symbols)))
+        return tuple(map(str, covariates(self)))
 
     # -- the verbs
 
@@ -194,12 +195,12 @@ class Model(Algebra, model.Model):
         """The mean of the closed form over the rows of the covariates."""
         if isinstance(method, Quadrature):
             raise MethodError("over rows of covariates the closed form is averaged; leave out method=, or ask row by row.")
-        symbols, columns = self._rows(inputs, observed=())
-        known: dict[str, Any] = {str(s): float(v) for s, v in self._point(theta, symbols).items()}
-        known |= dict(zip(map(str, symbols), columns, strict=True))
+        rows = Observations.read(self, inputs, observed=())
+        known: dict[str, Any] = {str(s): float(v) for s, v in self._point(theta, rows.symbols).items()}
+        known |= dict(zip(map(str, rows.symbols), rows.columns, strict=True))
         used = {str(s) for entry in as_entries(self._formula.dense()).flat for s in entry.free_symbols}
         values = self._formula_at(**{name: value for name, value in known.items() if name in used})
-        mean = np.broadcast_to(values, (len(columns[0]), *values.shape[-2:])).mean(axis=0)
+        mean = np.broadcast_to(values, (len(rows.columns[0]), *values.shape[-2:])).mean(axis=0)
         provenance = Provenance(kind="expected", method=method or Exact(), n=1, point=self._by_name(theta))
         return FisherInformation.of(self._stored((mean + mean.T) / 2, structure), provenance)
 
@@ -216,7 +217,7 @@ class Model(Algebra, model.Model):
             return None
 
     def score(self, theta: Theta = None, *, data: Any = None) -> Any:
-        if theta is None and (symbols := self._as_symbols(data)) is not None:
+        if theta is None and (symbols := as_symbols(self, data)) is not None:
             return sp.ImmutableMatrix([[score.subs(symbols) for score in self.scores]])
         return self._evaluate(self.scores, theta, data)
 
@@ -262,18 +263,17 @@ class Model(Algebra, model.Model):
         return expectations.nodes(self, self._point(theta), count)
 
     def curvature(self, theta: Theta = None, *, data: Any = None) -> tuple[Any, Any]:
-        if theta is None and (symbols := self._as_symbols(data)) is not None:
+        if theta is None and (symbols := as_symbols(self, data)) is not None:
             return sp.ImmutableMatrix([self.scores]).subs(symbols), sp.ImmutableMatrix(self.hessian).subs(symbols)
-        at, p = self._point(theta), len(self.symbols)
+        rows, p = Observations.read(self, data), len(self.symbols)
+        at = self._point(theta, rows.symbols)
         formulas = [e.subs(at) for e in (*self.scores, *(entry for row in self.hessian for entry in row))]
-        rows = evaluate.arrays(formulas, self.data)(*self._columns(data)).T
-        return rows[:, :p], rows[:, p:].reshape(-1, p, p)
+        values = evaluate.arrays(formulas, rows.symbols)(*rows.columns).T
+        return values[:, :p], values[:, p:].reshape(-1, p, p)
 
     def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
-        symbols, columns = self._rows(data)
-        at = self._point(theta, symbols)
-        self._refuse_impossible(at, dict(zip(symbols, columns, strict=True)))
-        values = self._numbers([self.log_density], at, symbols, columns)[0]
+        at, rows = self._possible(theta, data)
+        values = self._numbers([self.log_density], at, rows)[0]
         if np.isnan(values).any():
             raise DataError(f"the log-density of observation {int(np.argmax(np.isnan(values)))} is nan at {at}.")
         return float(values.sum())
@@ -320,75 +320,37 @@ class Model(Algebra, model.Model):
             raise LayoutError(f"numbers need every symbol: give {', '.join(constants)} in theta too, or as columns of data.")
         return {symbol: checked(symbol, values[str(symbol)]) for symbol in needed}
 
-    def _as_symbols(self, data: Any) -> dict[Any, Any] | None:
-        """Data given as expressions, or left as they are; None where they are numbers."""
-        given = self.data if data is None else data if isinstance(data, tuple) else (data,)
-        if len(given) != len(self.data) or not all(isinstance(one, sp.Expr) for one in given):
-            return None
-        return dict(zip(self.data, given, strict=True))
-
     def _evaluate(self, expressions: list[Any], theta: Theta, data: Any) -> np.ndarray:
         """(n, k) values at the data, finite or refused by name."""
-        symbols, columns = self._rows(data)
-        at = self._point(theta, symbols)
-        self._refuse_impossible(at, dict(zip(symbols, columns, strict=True)))
-        values = self._numbers(expressions, at, symbols, columns).T
+        at, rows = self._possible(theta, data)
+        values = self._numbers(expressions, at, rows).T
         if len(bad := np.argwhere(~np.isfinite(values))):
             i, k = bad[0]
             symbol = self.symbols[k % len(self.symbols)]
             raise DataError(f"the score of observation {i} in {symbol} is {values[i, k]}: the observation is impossible there.")
         return values
 
-    def _numbers(
-        self, expressions: list[Any], at: dict[Any, Any], symbols: tuple[Any, ...], columns: list[np.ndarray]
-    ) -> np.ndarray:
+    def _possible(self, theta: Theta, data: Any) -> tuple[dict[Any, Any], Observations]:
+        """The point, and observations that lie in their supports there."""
+        rows = Observations.read(self, data)
+        at = self._point(theta, rows.symbols)
+        rows.refuse_impossible(self, at)
+        return at, rows
+
+    def _numbers(self, expressions: list[Any], at: dict[Any, Any], rows: Observations) -> np.ndarray:
         """(k, n) values. Compiled once for all points; anew with the point put in first where that is not finite."""
         rest = sorted(at, key=str)
-        key = (*expressions, *symbols, *rest)
+        key = (*expressions, *rows.symbols, *rest)
         if key not in self._compiled:
-            self._compiled[key] = evaluate.arrays(expressions, (*symbols, *rest))
-        values = self._compiled[key](*columns, *(float(at[s]) for s in rest))
+            self._compiled[key] = evaluate.arrays(expressions, (*rows.symbols, *rest))
+        values = self._compiled[key](*rows.columns, *(float(at[s]) for s in rest))
         if np.isfinite(values).all() or expressions == [self.log_density]:
             return np.asarray(values)
-        return evaluate.arrays([e.subs(at) for e in expressions], symbols)(*columns)
+        return evaluate.arrays([e.subs(at) for e in expressions], rows.symbols)(*rows.columns)
 
     @cached_property
     def _compiled(self) -> dict[tuple[Any, ...], Any]:
         return {}
-
-    def _rows(self, data: Any, observed: tuple[Any, ...] | None = None) -> tuple[tuple[Any, ...], list[np.ndarray]]:
-        """The symbols that have a column, and the columns. A mapping, or a data frame, may hold covariates by name."""
-        observed = self.data if observed is None else observed
-        if not (isinstance(data, Mapping) or hasattr(data, "columns")):
-            return self.data, self._columns(data)
-        names = {str(key): key for key in data}
-        symbols = (*observed, *sorted((s for s in self.free - set(self.symbols) if str(s) in names), key=str))
-        if missing := [str(s) for s in observed if str(s) not in names]:
-            raise DataError(f"data must have a column for {', '.join(missing)}; it has {', '.join(names)}.")
-        if not symbols:
-            raise DataError(f"the columns {', '.join(names)} name none of {', '.join(self.covariates)}.")
-        columns = [as_entries(np.asarray(data[names[str(s)]]), name=str(s)) for s in symbols]
-        shapes = {str(s): column.shape for s, column in zip(symbols, columns, strict=True)}
-        if len(set(shapes.values())) > 1 or columns[0].ndim != 1 or not len(columns[0]):
-            told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise DataError(f"the columns of data must be flat, of one length and not empty; got {told}.")
-        return symbols, columns
-
-    def _refuse_impossible(self, at: dict[Any, Any], columns: dict[Any, np.ndarray]) -> None:
-        for symbol, support in zip(self.data, self.supports, strict=True):
-            outside = support.subs(at).outside(columns[symbol])
-            if outside.any():
-                i = int(np.argmax(outside))
-                raise DataError(f"observation {i} of {symbol} is {columns[symbol][i]:.6g}: outside its support.")
-
-    def _columns(self, data: Any) -> list[np.ndarray]:
-        array = as_entries(np.asarray([] if data is None else data), name="data")
-        if array.size == 0:
-            raise DataError("data must hold at least one observation: give data=.")
-        array = array[:, None] if array.ndim == 1 and len(self.data) == 1 else array
-        if array.ndim != 2 or array.shape[1] != len(self.data):
-            raise DataError(f"data must have one column for each of {self.data}; got shape {array.shape}.")
-        return list(array.T)
 
     def _over_data(self, kind: str, matrix: np.ndarray, n: int, theta: Theta, structure: str) -> FisherInformation:
         provenance = Provenance(kind=kind, n=n, point=self._by_name(theta))

@@ -6,6 +6,7 @@ there, and its derivatives are derivatives: no delta function is lost or kept by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -31,9 +32,12 @@ class Piece:
     inside: Any
 
 
-def split(log_density: Any, x: Any, support: Support, at: Point) -> list[Piece]:
-    """The pieces of a continuous support at a point, from left to right; ends and formulas keep their symbols."""
-    cuts = [support.low, *kinks(log_density, x, support, at), support.high]
+def split(log_density: Any, x: Any, support: Support, at: Point, *, also: Sequence[Any] = ()) -> list[Piece]:
+    """The pieces of a continuous support at a point, from left to right; ends and formulas keep their symbols.
+
+    Cut where the log-density changes its formula, and where another function does.
+    """
+    cuts = [support.low, *kinks(sp.Tuple(log_density, *also), x, support, at), support.high]
     out = []
     for low, high in pairwise(cuts):
         inside = between(number(low, at), number(high, at))
@@ -45,12 +49,21 @@ def split(log_density: Any, x: Any, support: Support, at: Point) -> list[Piece]:
     return out
 
 
-def kinks(log_density: Any, x: Any, support: Support, at: Point) -> list[Any]:
-    """Where in the support a formula changes, in order at the point."""
+def steady(log_density: Any, x: Any, support: Support, at: Point, *, also: Sequence[Any] = ()) -> list[Piece] | None:
+    """Pieces whose order is that of every point: one cut at most, or none that moves; None where it may be another."""
+    if support.discrete or log_density.has(sp.Sum):
+        return None
+    pieces = split(log_density, x, support, at, also=also)
+    inner = {end for piece in pieces for end in (piece.low, piece.high)} - {support.low, support.high}
+    return pieces if len(inner) <= 1 or not any(sp.sympify(end).free_symbols for end in inner) else None
+
+
+def kinks(formulas: Any, x: Any, support: Support, at: Point) -> list[Any]:
+    """Where in the support a formula, or one of a tuple, changes, in order at the point."""
     low, high = number(support.low, at), number(support.high, at)
     found: dict[Any, Any] = {}
-    needed = _turnings(log_density)
-    zeros = {f.args[0] for f in log_density.atoms(sp.log) if f.args[0].is_polynomial(x)}
+    needed = _turnings(formulas)
+    zeros = {f.args[0] for f in formulas.atoms(sp.log) if f.args[0].is_polynomial(x)}
     for turning in sorted(needed | zeros, key=sp.default_sort_key):
         for root in roots(turning, x, at, needed=turning in needed) if turning.has(x) else ():
             value = number(root, at)

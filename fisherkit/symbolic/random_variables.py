@@ -19,7 +19,7 @@ from .support import read
 
 
 def as_model(value: Any, *, parameters: Any = None) -> Model:
-    """The model of a univariate ``sympy.stats`` variable; its free symbols are the parameters.
+    """The model of a ``sympy.stats`` variable, of one dimension or several; its free symbols are the parameters.
 
     Symbols that are declared integers, which sympy.stats asks of a chi or F distribution, are continuous in a
     continuous density: they are replaced by positive ones of the same name.
@@ -33,11 +33,12 @@ def as_model(value: Any, *, parameters: Any = None) -> Model:
     Raises
     ------
     MethodError
-        When it is no univariate variable with a density.
+        When it has no density of its own, as an index or a function of a variable.
     """
     from sympy.stats.crv import SingleContinuousPSpace
     from sympy.stats.drv import SingleDiscretePSpace
     from sympy.stats.frv import SingleFinitePSpace
+    from sympy.stats.joint_rv import JointPSpace
 
     if isinstance(value, Model):
         return value
@@ -50,8 +51,12 @@ def as_model(value: Any, *, parameters: Any = None) -> Model:
         return Model(density, data=k, parameters=parameters or _in_order(space, density), support=space.distribution.set)
     if isinstance(space, SingleFinitePSpace):
         return _finite(space, parameters)
+    if isinstance(space, JointPSpace) and value == space.value and isinstance(space.set, sp.ProductSet):
+        xs = [sp.Dummy(f"x{i}", real=True) for i in range(1, 1 + len(space.set.args))]
+        density = _plain(space.distribution.pdf(*xs))
+        return Model(density, data=xs, parameters=parameters or _in_order(space, density), support=space.set.args)
     raise MethodError(
-        f"{value!r} is not a univariate sympy.stats variable. Write it as fk.symbolic.Model(density, data=x, "
+        f"{value!r} is not a sympy.stats variable with a density of its own. Write it as fk.symbolic.Model(density, data=x, "
         "parameters=(...), support=(...))."
     )
 
@@ -138,7 +143,8 @@ def _finite(space: Any, parameters: Any) -> Model:
 def _in_order(space: Any, density: Any) -> list[Any]:
     """Free symbols in the order of the distribution's own arguments."""
     arguments = [sp.sympify(argument) for argument in space.distribution.args]
-    ordered = dict.fromkeys(s for argument in arguments for s in sorted(argument.free_symbols, key=str))
+    entries = [entry for a in arguments for entry in (a if isinstance(a, sp.MatrixBase) else (a,))]
+    ordered = dict.fromkeys(s for entry in entries for s in sorted(entry.free_symbols, key=str))
     return [s for s in ordered if density.has(s)]
 
 

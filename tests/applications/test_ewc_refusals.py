@@ -235,13 +235,3 @@ def test_a_state_of_another_kind_of_guard(changes: dict) -> None:
     was = {"mode": "online", "structure": "diagonal"}[what]
     with pytest.raises(errors.LayoutError, match=f"the state has {what}='{was}'; this EWC has {what}='{value}'"):
         guard_of(linear(), **changes).load_state_dict(state)
-
-
-def test_a_dense_information_has_no_room_for_new_rows() -> None:
-    module = nn.Sequential(linear())
-    guard = guard_of(module, structure="dense").consolidate(rows(6))
-    module[0] = nn.Linear(D, 5)
-    with pytest.raises(
-        errors.MethodError, match=r"parameters that grow between tasks need structure='diagonal' or 'low-rank'.*ewc.release"
-    ):
-        guard.adopt()

@@ -369,7 +369,7 @@ def test_a_head_replaced_for_the_next_task_is_released() -> None:
 
 
 @pytest.mark.parametrize("mode", ["online", "separate"])
-@pytest.mark.parametrize("structure", ["diagonal", "low-rank"])
+@pytest.mark.parametrize("structure", fk.applications.ewc.consolidation.STRUCTURES)
 def test_a_head_that_grew_keeps_what_is_known_of_its_old_rows(structure: str, mode: str) -> None:
     module = Heads(2)
     guard = guard_of(module, mode=mode, structure=structure).consolidate(rows(20))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from scipy import stats
-from sympy.stats import Exponential, Gamma, Normal, Poisson
+from sympy.stats import Exponential, Gamma, Laplace, Logistic, Normal, Poisson
 
 import fisherkit as fk
 from tests.bounds.laws import LAMBDA, MU, NORMAL, SIGMA, THETA, K, N, same
@@ -42,6 +42,20 @@ def test_a_normal_for_a_gamma() -> None:
     assert same(bound.covariance[0, 0], variance / N)
     assert same(bound.covariance[0, 1], third / N)
     assert same(bound.covariance[1, 1], (fourth - variance**2) / N)
+
+
+def test_a_normal_for_heavier_tails() -> None:
+    """The mean has the variance of the truth, and sigma (mu4 - sigma^4) / (4 sigma^2)."""
+    m, b = sp.Symbol("m", real=True), sp.Symbol("b", positive=True)
+    for truth, variance, fourth in (
+        (Laplace("Y", m, b), 2 * b**2, 24 * b**4),
+        (Logistic("Y", m, b), sp.pi**2 * b**2 / 3, 7 * sp.pi**4 * b**4 / 15),
+    ):
+        bound = fk.misspecified_bound(NORMAL, truth=truth, n=N)
+        assert bound.at == {"mu": m, "sigma": sp.sqrt(variance)}
+        assert bound.covariance[0, 1] == 0
+        assert same(bound.covariance[0, 0], variance / N)
+        assert same(bound.covariance[1, 1], (fourth - variance**2) / (4 * variance) / N)
 
 
 def test_where_the_model_is_true_it_is_cramer_rao() -> None:

@@ -1,6 +1,8 @@
 """Bad input of networks, each refused in words; and the network left as it was found, whatever happens."""
 
 import copy
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -215,6 +217,14 @@ def test_a_sum_of_scores_that_is_not_finite_is_refused() -> None:
         expected(Root(4, 3), inputs=x, method=MONTE_CARLO[2])
 
 
+def test_squares_beyond_the_range_of_the_dtype_are_refused() -> None:
+    """Scores of 1e25 are finite in float32, their squares are not."""
+    module = nn.Linear(2, 3)
+    nn.init.zeros_(module.weight)
+    with pytest.raises(errors.DataError, match=r"a squared score .*is not finite: it is beyond the range of the network's dtype"):
+        expected(module, inputs=torch.full((4, 2), 1e25))
+
+
 def test_over_the_memory_budget_the_cheaper_choice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fk.networks.Model(mlp(), "categorical")
     monkeypatch.setenv("FISHERKIT_MEMORY", "4000")
@@ -304,11 +314,20 @@ def test_the_network_is_left_as_it_was_found() -> None:
     assert_same(before, state(module))
 
 
-def test_and_also_when_four_threads_ask_at_once() -> None:
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Threads that take turns five hundred times as often as they would."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_and_also_when_four_threads_ask_at_once(eager_threads: None) -> None:
     module = prepared()
     alone, before = every_verb(copy.deepcopy(module)), state(module)
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: every_verb(module), range(6)):
+        for found in pool.map(lambda _: every_verb(module), range(12)):
             assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
     assert_same(before, state(module))
 

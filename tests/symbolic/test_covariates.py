@@ -84,6 +84,9 @@ def test_scores_and_data_informations_over_rows() -> None:
     for verb, w in weights.items():
         F = getattr(fk, f"{verb}_information")(logit(), AT, data=data)
         np.testing.assert_allclose(F.dense(), (X * w[:, None]).T @ X, rtol=1e-12)
+    scores, hessians = logit().curvature(AT, data=data)
+    np.testing.assert_allclose(scores, (y - p)[:, None] * X, rtol=1e-12)
+    np.testing.assert_allclose(hessians, -np.einsum("n,ni,nj->nij", p * (1 - p), X, X), rtol=1e-12)
     assert logit().log_likelihood(AT, data=data) == pytest.approx(np.sum(y * np.log(p) + (1 - y) * np.log(1 - p)), rel=1e-13)
 
 

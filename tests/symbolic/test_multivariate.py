@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import scipy.integrate
 import sympy as sp
+import sympy.stats
 from sympy import exp, gamma, log, oo, pi, sqrt
 
 import fisherkit as fk
+from fisherkit.symbolic import as_model
 
 x1, x2, x3, x4, m, a0, b0 = sp.symbols("x1 x2 x3 x4 m a0 b0", real=True)
 s, a, b, lam, p, p1, p2 = sp.symbols("s a b lam p p1 p2", positive=True)
@@ -250,3 +252,30 @@ def test_three_dimensions_in_the_covariance() -> None:
     np.testing.assert_allclose(
         np.array(fk.expected_information(made).dense().subs(at), float), np.array(expected, float), atol=1e-10
     )
+
+
+# -- joint variables of sympy.stats
+
+
+def test_a_bivariate_normal_of_sympy_stats() -> None:
+    """Correlation and standard deviations: Anderson (2003), section 4.2; the mean has the precision."""
+    mu, nu, rho = sp.symbols("mu nu rho", real=True)
+    covariance = sp.Matrix([[a**2, rho * a * b], [rho * a * b, b**2]])
+    F = fk.expected_information(sympy.stats.MultivariateNormal("X", [mu, nu], covariance.tolist()))
+    assert F.parameters.names == ("mu", "nu", "a", "b", "rho")
+    c = 1 - rho**2
+    spread = sp.Matrix(
+        [
+            [(2 - rho**2) / a**2, -(rho**2) / (a * b), -rho / a],
+            [-(rho**2) / (a * b), (2 - rho**2) / b**2, -rho / b],
+            [-rho / a, -rho / b, (1 + rho**2) / c],
+        ]
+    )
+    assert sp.simplify(F.dense() - sp.diag(covariance.inv(), spread / c)) == sp.zeros(5, 5)
+
+
+def test_a_component_and_a_law_on_a_surface_are_refused() -> None:
+    with pytest.raises(fk.errors.MethodError, match=r"X\[0\] is not a sympy\.stats variable with a density of its own"):
+        as_model(sympy.stats.MultivariateNormal("X", [a, 0], [[1, 0], [0, 1]])[0])
+    with pytest.raises(fk.errors.RegularityError, match=r"has mass .* over its support at this point, not 1"):
+        fk.expected_information(sympy.stats.Multinomial("M", 3, p1, p2))  # the cells' sum is not in the declared support

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ...errors import LayoutError
-from .memory import Shapes
+from .growth import Shapes
 
 Parameters = Mapping[str, nn.Parameter]
 Shape = tuple[int, ...]

@@ -9,13 +9,13 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ...errors import MethodError
 from ...information import FisherInformation
 from ...parameters import Parameters
 from ...structures.base import Structure
 from ...structures.operator import Operator
+from .growth import contiguous, inside, reshaped, shapes_of, structure_of
 
-Shapes = Mapping[str, tuple[int, ...]]
+ADDITIVE = ("dense", "diagonal", "low-rank")  # structures in which a sum of two is one
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,10 @@ def device_of(information: FisherInformation) -> torch.device:
     return array.device
 
 
-def contiguous(value: Tensor) -> Tensor:
-    return value.clone(memory_format=torch.contiguous_format)
-
-
-def shapes_of(information: FisherInformation) -> Shapes:
-    return dict(zip(information.parameters.names, information.parameters.shapes, strict=True))
-
-
 def joined(one: FisherInformation, other: FisherInformation) -> FisherInformation:
     """The sum over the parameters of both, lazy where the structure has none: neither knows of those that it does not name."""
     shapes = {**shapes_of(one), **shapes_of(other)}
-    if shapes_of(one) == shapes_of(other) or _adds(one, other):
+    if _adds(one, other):
         return reshaped(one, shapes) + reshaped(other, shapes)
     terms = [term for F in (one, other) for term in _lazy(structure_of(F)).terms]
     return FisherInformation.of(Operator(terms, Parameters.of(shapes)), one._provenance.joined(other._provenance))
@@ -105,56 +97,12 @@ def joined(one: FisherInformation, other: FisherInformation) -> FisherInformatio
 
 def together(informations: Sequence[FisherInformation]) -> list[FisherInformation]:
     """Their sum in their own structure where it has one; else they stay apart, since a sum of products is none."""
-    first = informations[0]
-    one = all(_adds(first, F) or (F.structure == "dense" and shapes_of(F) == shapes_of(first)) for F in informations)
-    return [reduce(joined, informations)] if one else list(informations)
+    return [reduce(joined, informations)] if all(_adds(informations[0], F) for F in informations) else list(informations)
 
 
 def _adds(one: FisherInformation, other: FisherInformation) -> bool:
-    return one.structure == other.structure and one.structure in BY_ENTRY
+    return one.structure == other.structure and one.structure in ADDITIVE
 
 
 def _lazy(structure: Structure) -> Operator:
     return structure if isinstance(structure, Operator) else Operator.of(structure)
-
-
-def reshaped(information: FisherInformation, shapes: Shapes) -> FisherInformation:
-    """Zeros for parameters, and for rows and columns of parameters, that the information does not know."""
-    if shapes_of(information) == dict(shapes):
-        return information
-    structure = structure_of(information)
-    if structure.name not in BY_ENTRY:
-        raise MethodError(
-            f"parameters that grow between tasks need structure={' or '.join(map(repr, BY_ENTRY))}; this EWC keeps "
-            f"{structure.name!r}. ewc.release(...) lets go of them."
-        )
-    return FisherInformation.of(_padded(structure, shapes), information._provenance)
-
-
-def structure_of(information: FisherInformation) -> Structure:
-    """How it is stored, for arithmetic in the network's own precision."""
-    return information._structure
-
-
-#: Structures that hold, under each parameter's name, a row for each of its entries.
-BY_ENTRY = ("diagonal", "low-rank")
-
-
-def _padded(structure: Structure, shapes: Shapes) -> Structure:
-    arrays: dict[str, Tensor] = {}
-    old = dict(zip(structure.parameters.names, structure.parameters.shapes, strict=True))
-    row = next(iter(structure.arrays.values()))[:1]
-    for name, shape in shapes.items():
-        zeros = row.new_zeros(*shape, *row.shape[1:])
-        held = structure.arrays[name].reshape(*old[name], *row.shape[1:]) if name in old else zeros
-        arrays[name] = inside(held, zeros).reshape(-1, *row.shape[1:])
-    return structure.from_arrays(arrays, Parameters.of(shapes))
-
-
-def inside(value: Tensor, whole: Tensor) -> Tensor:
-    """A copy of the whole with the value in its first rows and columns; the value itself where it is all of it."""
-    if value.shape == whole.shape:
-        return value
-    out = contiguous(whole)
-    out[tuple(map(slice, value.shape))] = value
-    return out

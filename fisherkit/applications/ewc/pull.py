@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ...structures.base import Structure
 from ...structures.diagonal import Diagonal
-from .memory import Memory, merged, structure_of, summed
+from .growth import structure_of
+from .memory import Memory, merged, summed
 
 BLOCK = 2**16  # products added in the network's precision, before float64 adds the blocks
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...information import FisherInformation
 from ...structures.diagonal import Diagonal
 from ...structures.operator import Operator
-from .memory import structure_of
+from .growth import structure_of
 
 VANISHED = 1e-6  # a trace per observation below this holds nothing at any usual strength
 

@@ -17,7 +17,8 @@ from ...parameters import Parameters
 from ...provenance import KINDS, Provenance
 from ...structures.base import Structure
 from ...structures.promotion import STRUCTURES
-from .memory import Memory, contiguous, device_of, remember, shapes_of, structure_of, summed, together
+from .growth import contiguous, shapes_of, structure_of
+from .memory import Memory, device_of, remember, summed, together
 from .task import Task
 
 META = "meta"  # JSON, as bytes

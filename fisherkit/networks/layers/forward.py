@@ -106,8 +106,11 @@ class Forward:
             use.add_per_example(more[at], at, out)
         return out
 
-    def add_squares(self, cotangents: Sequence[Tensor], total: dict[str, Tensor]) -> None:
-        """Add sum_nk (J_n' c_nk)^2 for each parameter of ``uses``, over K vectors c of shape (b, ...)."""
+    def add_squares(self, cotangents: Sequence[Tensor], total: dict[str, Tensor]) -> list[Tensor]:
+        """Add sum_nk (J_n' c_nk)^2 for each parameter of ``uses``, over K vectors c of shape (b, ...).
+
+        Returns small tensors that are not finite where a score is not.
+        """
         quick = {name: own[0] for name, own in self.uses.items() if len(own) == 1 and own[0].adds_squares}
         waiting: dict[Node, Tensor] = {}
         for cotangent in cotangents:
@@ -124,6 +127,7 @@ class Forward:
             total[name] = use.from_squares(use.arranged(waiting[use.node], self.batch)[:, 0], total.get(name), self._scratch)
         for name in self.uses.keys() - total.keys():
             total[name] = torch.zeros_like(self._values[name], dtype=torch.float64, requires_grad=False)
+        return [*waiting.values(), *(total[name] for name in self.uses.keys() - quick.keys())]
 
     def _squares(self, own: list[Use], terms: list[Tensor]) -> Tensor:
         if len(own) == 1:
