@@ -23,6 +23,7 @@ REACH = 6.0  # of the trapezoidal rule: abscissae from exp(-317) to exp(317) of 
 DEEP = 6.5  # the same towards a cut: to exp(-522)
 LEVELS = range(3, 9)  # steps 2^-3 ... 2^-8
 CHANGE = 1e-13  # stop here: what float64 log-densities allow
+NOISE, STALLED = 3e-12, 0.05  # also where a change so small has not fallen by so much
 LARGEST_BLOCK = 2**16
 ROUNDING = 1e-15
 NEGLIGIBLE = 1e-30  # root of the mass of a node, beside the largest
@@ -104,8 +105,11 @@ def integrate(density: Density) -> tuple[Moments, float]:
     for level in LEVELS:
         step = 0.5**level
         finer = total * 0.5 + rule(np.arange(-DEEP + step, REACH, 2 * step), step)
-        error, total = finer.distance(total), finer
+        before, error, total = error, finer.distance(total), finer
         if error < CHANGE:
+            break
+        if STALLED * before < error < NOISE:  # the log-density has no more digits, or a derivative of high order jumps
+            error *= UNSETTLED
             break
     else:
         error *= UNSETTLED

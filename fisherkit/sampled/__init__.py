@@ -32,4 +32,4 @@ def as_location_family(value: Any) -> Model:
     model = own.model(None) if isinstance(own, Family) else own
     if not isinstance(model, Model):
         raise MethodError(f"a prior is a density of one real variable; got a {type(model).__name__}.")
-    return shifted(model)
+    return shifted(model, Model)

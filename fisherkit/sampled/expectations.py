@@ -108,14 +108,14 @@ def _outcomes(model: Model, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x, np.exp(np.asarray(derivatives.evaluate(model._log_density, x, at, len(x))))
 
 
-def shifted(model: Model) -> Model:
-    """The location family of a model at its own point: one parameter, the shift, at 0."""
+def shifted(model: Model, kind: type[Model]) -> Model:
+    """The location family of a model at its own point, as a plain model: one parameter, the shift, at 0."""
     log, sampler = model._log_density, model._sampler and model.draw
     at = model._at(None)
     if log is None or model._discrete:
         raise MethodError("a prior needs a density of a real variable: give log_density= and support=.")
     low, high = model._support_at(at)
-    own = type(model)(
+    own = kind(
         lambda x, shift: log(x - shift[0], at),
         sampler=None if sampler is None else lambda shift, size, rng: sampler(at, size, rng) + shift[0],
         parameters=("shift",),

@@ -85,7 +85,9 @@ def _continuous(name, values, asked):
             u = mp.pi / 2 * mp.sinh(k * step)
             stretch = mp.pi / 2 * mp.cosh(k * step)
             for low, high in pairwise(ends):
-                if (abs(u) > CLOSE and not mp.isinf(high - low)) or (u < -REACH and 0 not in (low, high)):
+                infinite = mp.isinf(high - low)
+                place = (high if mp.isinf(low) or u > 0 else low) if not (infinite and u > 0) else mp.inf
+                if place != 0 and abs(u) > (REACH if infinite else CLOSE):
                     continue
                 z, weight, room = _node(low, high, u, stretch)
                 height = own(z)

@@ -119,7 +119,7 @@ simple("skewcauchy", LINE, lambda x, a: -ln(pi) - mp.log1p((x / (1 + a * mp.sign
 simple("skewnorm", LINE, lambda x, a: ln(2) + phi(x) + Phi(a * x))
 simple("trapezoid", lambda c, d: (0, c, d, 1), lambda x, c, d: ln(2 / (d - c + 1) * min(x / c, 1, (1 - x) / (1 - d))))
 simple("triang", lambda c: (0, c, 1), lambda x, c: ln(2 * min(x / c, (1 - x) / (1 - c))))
-simple("truncpareto", lambda b, c: (1, c), lambda x, b, c: ln(b) - ln(1 - c**-b) - (b + 1) * ln(x))
+simple("truncpareto", lambda b, c: (1, c), lambda x, b, c: ln(b / (1 - c**-b)) - (b + 1) * ln(x))
 simple(
     "truncweibull_min",
     lambda c, a, b: (a, b),
@@ -179,7 +179,7 @@ normalised(
     lambda x, m, n: (m / 2 - 1) * ln(x) - (m + n) / 2 * ln(n + m * x),
 )
 normalised("gamma", POSITIVE, lambda a: -lg(a), lambda x, a: (a - 1) * ln(x) - x)
-normalised("gengamma", POSITIVE, lambda a, c: ln(c) - lg(a), lambda x, a, c: (c * a - 1) * ln(x) - x**c)
+normalised("gengamma", POSITIVE, lambda a, c: ln(abs(c)) - lg(a), lambda x, a, c: (c * a - 1) * ln(x) - x**c)
 normalised(
     "genhyperbolic",
     LINE,
