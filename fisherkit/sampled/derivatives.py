@@ -144,9 +144,10 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
             rough = np.abs(better - coarse) + rounding * np.abs(table).max(axis=1) / h
             # where a wider stencil moved and this one does not, the log-density has too few digits for it
             rough[(table == table[:, :1]).all(axis=1) & (np.abs(out[todo]) > 0)] = np.inf
-            # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it are right
+            # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it beyond rounding are right
+            noise = np.linalg.norm(table @ RESIDUAL, axis=1) / h
             agrees = np.abs(better - before[todo]) < 1e-3 * np.abs(better)
-            contradicts = agrees & (np.abs(better - out[todo]) > 30 * (rough + error[todo]))
+            contradicts = agrees & (np.abs(better - out[todo]) > 30 * (rough + error[todo] + noise))
         before[todo] = better
         wins = np.isfinite(better) & ((rough < error[todo]) | contradicts)
         out[todo[wins]], error[todo[wins]] = better[wins], rough[wins]
@@ -189,6 +190,7 @@ def stencil(reach: int) -> np.ndarray:
 STEPS = (6e-2, 1.5e-2, 3e-3, 3e-4, 3e-5, 1e-6, 1e-8, 1e-10, 1e-12)  # relative to the parameter
 NODES = np.array([*range(-6, 0), *range(1, 7)], dtype=float)
 ORDER_12, ORDER_10 = stencil(6), stencil(5)
+RESIDUAL = np.linalg.qr(np.vander(NODES / 6, 7), mode="complete")[0][:, 7:]  # what no polynomial of degree 6 has: rounding
 ROUNDING = 1e-16  # of the log-density, in the mean over the stencil
 
 

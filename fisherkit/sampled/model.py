@@ -16,12 +16,13 @@ from ..methods import Exact, Method, MonteCarlo, Quadrature, require
 from ..model import Theta
 from ..parameters import concatenate
 from ..provenance import Provenance
+from ..quadrature import Moments
 from ..ratios import gauss
 from ..rows import Rows
 from ..uncertainty import Expectation
 from . import curvature, derivatives, monte_carlo
 from .accumulator import stored
-from .exact import over_outcomes, over_support
+from .exact import moments, over_outcomes, over_support
 from .expectations import mean, ratio_moments, view
 from .observations import read
 from .ratios import from_ratios
@@ -159,6 +160,9 @@ class Model(Scores, model.Model):
         if methods[0] is MonteCarlo:
             raise MethodError("the expected information of a sampler needs method=MonteCarlo(n, rng=...).")
         return Quadrature(digits=5) if methods[0] is Quadrature else methods[0]()
+
+    def _moments(self, at: np.ndarray) -> tuple[Moments, float]:
+        return moments(self, at)
 
     def _monte_carlo(self, at: np.ndarray, method: MonteCarlo, structure: str) -> FisherInformation:
         if structure == "dense":
