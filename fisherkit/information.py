@@ -28,6 +28,7 @@ from .parameters import Parameters
 from .provenance import KINDS, Provenance
 from .report import Report
 from .report import report as make_report
+from .rows import Sample
 from .structures.base import Structure
 from .structures.dense import Dense
 from .structures.diagonal import Diagonal
@@ -148,6 +149,11 @@ class FisherInformation:
         return self._provenance.error_bound
 
     @property
+    def sample(self) -> Sample | None:
+        """What the data were, of an observed or empirical information: rows, those omitted, clusters, and their score sum."""
+        return self._provenance.sample
+
+    @property
     def mcse(self) -> Any:
         """Monte Carlo standard error of each kept entry, in the form of `dense` or `diagonal`.
 
@@ -242,14 +248,15 @@ class FisherInformation:
             )
 
     def _noise_of_the_least_known(self) -> float:
-        """The mcse of the smallest eigenvalue of the scaled matrix, relative to it."""
+        """The error of the smallest eigenvalue of the scaled matrix, relative to it, as its interval of 99.9 % tells it."""
         assert self._errors is not None
         matrix = np.asarray(self)
         scale = np.sqrt(np.abs(np.diagonal(matrix))) + 1e-300
         values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
         x = vectors[:, 0] / scale
         along = [float(x @ as_float64(r.dense(), verb="inverse") @ x) for r in self._errors.replicates]
-        return float(self._errors.standard_error(float(values[0]), along)) / max(float(values[0]), 1e-300)
+        low, _ = self._errors.interval(float(values[0]), along, 0.999)
+        return float(values[0] - low) / 3.29 / max(float(values[0]), 1e-300)
 
     def _replicated(self, function: Callable[[FisherInformation], Any]) -> tuple[Any, list[Any]]:
         """Its value, and its value at each replicate."""
@@ -262,6 +269,8 @@ class FisherInformation:
         told.append(f"parameters={self.parameters}")
         if self.error_bound is not None:
             told.append(f"error_bound={self.error_bound:.1g}")
+        if self.sample is not None:
+            told.append(self.sample.told)
         if self.structure == "dense" and p <= 512 and is_numeric(self._structure.dense()):
             told.append(f"condition={self._told_condition()}")
         return f"FisherInformation({', '.join(part for part in told if part)})"

@@ -148,7 +148,7 @@ def _block(density: Density, start: float, sign: int, size: float, total: Moment
 
 
 def _few(count: int, size: float) -> tuple[np.ndarray, np.ndarray]:
-    """Integers in 0 ... size - 1 and weights that sum every polynomial of a degree below count over all of them (Euler & Maclaurin)."""
+    """Integers in 0 ... size - 1, and weights that sum a polynomial of a degree below count over all (Euler & Maclaurin)."""
     offsets = np.round((size - 1) * (1 + np.cos((np.arange(count) + 0.5) * np.pi / count)) / 2)
     j, h = np.arange(float(count)), 2 / (size - 1)
     first, third = j**2, j**2 * (j**2 - 1) * (j**2 - 4) / 15  # derivatives of Chebyshev polynomials at 1

@@ -15,6 +15,7 @@ from ..model import Theta
 from ..quadrature import Moments
 from ..uncertainty import Expectation
 from .derivatives import scores
+from .exact import check_ends, support_at
 from .kinks import find_ends
 from .model import Model
 from .multivariate import MultivariateNormal, model_of, normal_of
@@ -46,6 +47,8 @@ class Family(model.Model):
     array([[0.644934, 0.333333],
            [0.333333, 0.222222]])
     """
+
+    counts_rows = True
 
     def __init__(self, distribution: Any, *, fixed: Mapping[str, Any] | None = None) -> None:
         self._fixed = dict(fixed or {})
@@ -164,13 +167,13 @@ class _FamilyModel(Model):
         free = {name: value for name, value in values.items() if name not in place}
         twin = _FamilyModel(self._maker, self._names, fixed, at)
         center = None if place else float(self._maker(values).median())
-        form = StandardForm.of(lambda z: self._maker.log(z, free), shapes, self._names, twin._support_at(at), center)
-        if form.support != (said := twin._support_at(at)):  # it has ends that the family does not tell
+        form = StandardForm.of(lambda z: self._maker.log(z, free), shapes, self._names, support_at(twin, at), center)
+        if form.support != (said := support_at(twin, at)):  # it has ends that the family does not tell
             log = _LogDensity(self._maker, self._names, fixed)
             twin._support = lambda t: find_ends(lambda x: log(x, t), said, form.center, form.spread)
         if not form.period:
             twin._check_inside(at)
-            twin._check_ends(at, form.log, form.center)
+            check_ends(twin, at, form.center)
         return form.moments()
 
     def _check_inside(self, at: np.ndarray) -> None:
