@@ -24,7 +24,8 @@ DEEP = 6.5  # the same towards a cut: to exp(-522)
 LEVELS = range(3, 9)  # steps 2^-3 ... 2^-8
 CHANGE = 1e-13  # stop here: what float64 log-densities allow
 NOISE, STALLED = 3e-12, 0.05  # also where a change so small has not fallen by so much
-LARGEST_BLOCK = 2**16
+DIRECT, LARGEST_BLOCK = 2**12, 2**16  # integers that are always summed one by one, and that may be
+FURTHEST = 2**400
 ROUNDING = 1e-15
 NEGLIGIBLE = 1e-30  # root of the mass of a node, beside the largest
 NEGLIGIBLE_BESIDE = 1e-300  # the same beside a place, where scores may be as large as the mass is small
@@ -124,15 +125,38 @@ def summation(density: Density) -> tuple[Moments, float]:
     error = 0.0
     for sign, end in ((1, high), (-1, low)):
         at, block, change = start + sign, 64, math.inf
-        while sign * (end - at) >= 0 and change > CHANGE and block <= LARGEST_BLOCK:
-            k = at + sign * np.arange(float(min(block, sign * (end - at) + 1)))
-            grown = total + _moments(density, k, np.ones(len(k)))
-            before, change, total = change, grown.distance(total), grown
+        while sign * (end - at) >= 0 and change > CHANGE and block < FURTHEST:
+            part, missed = _block(density, float(at), sign, float(min(block, sign * (end - at) + 1)), total)
+            before, change, total = change, (total + part).distance(total), total + part
+            error += missed
             at, block = at + sign * block, 2 * block
         if sign * (end - at) >= 0:  # what is left falls off at least as the last two blocks did
             ratio = min(change / before, 0.999) if before < math.inf else 0.5
             error += 2 * change * ratio / (1 - ratio)
     return total, error + total.noise + ROUNDING
+
+
+def _block(density: Density, start: float, sign: int, size: float, total: Moments) -> tuple[Moments, float]:
+    """Moments of so many consecutive integers, and what they may miss: of a long block from few of them, as from a polynomial."""
+    if size > DIRECT:
+        fine, coarse = (_moments(density, start + sign * offsets, weight) for offsets, weight in (_few(24, size), _few(18, size)))
+        missed = (total + fine).distance(total + coarse)
+        if missed < NOISE or size > LARGEST_BLOCK:
+            return fine, missed
+    k = start + sign * np.arange(size)
+    return _moments(density, k, np.ones(len(k))), 0.0
+
+
+def _few(count: int, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Integers in 0 ... size - 1, and weights that sum a polynomial of a degree below count over all (Euler & Maclaurin)."""
+    offsets = np.round((size - 1) * (1 + np.cos((np.arange(count) + 0.5) * np.pi / count)) / 2)
+    j, h = np.arange(float(count)), 2 / (size - 1)
+    first, third = j**2, j**2 * (j**2 - 1) * (j**2 - 4) / 15  # derivatives of Chebyshev polynomials at 1
+    fifth = third * (j**2 - 9) * (j**2 - 16) / 63
+    with np.errstate(divide="ignore"):
+        integral = np.where(j % 2, 0.0, 2 / (1 - j**2))
+    sums = np.where(j % 2, 0.0, integral / h + 1 + h / 6 * first - h**3 / 360 * third + h**5 / 15120 * fifth)
+    return offsets, np.linalg.solve(np.polynomial.chebyshev.chebvander(offsets * h - 1, count - 1).T, sums)
 
 
 def find_center(log_density: Function, support: tuple[float, float]) -> float:

@@ -37,16 +37,16 @@ def over_support(model: Model, at: np.ndarray, method: Quadrature) -> tuple[np.n
     """E[s s'], (p, p), and its relative error."""
     if method.digits > 15:
         raise MethodError(f"a log-density in code has 15 digits; got {method!r}. Use a symbolic model for more.")
-    found, error = model._moments(at)
+    moments, error = model._moments(at)
     error += 0.0 if model._score else NUMERIC_SCORE
     _check_settled(error, method)
-    _check_mass(found.mass, max(1e-6, 10 * error))
-    _check_mean_score(model, found, error)
-    return found.product, error
+    _check_mass(moments.mass, max(1e-6, 10 * error))
+    _check_mean_score(model, moments, error)
+    return moments.product, error
 
 
-def moments(model: Model, at: np.ndarray) -> tuple[quadrature.Moments, float]:
-    """Mass, mean score and E[s s'] by quadrature, and their relative error."""
+def moments_of(model: Model, at: np.ndarray) -> tuple[quadrature.Moments, float]:
+    """Mass, mean score and E[s s'] by quadrature or summation, and their relative error."""
     support, log = support_at(model, at), log_at(model, at)
     center = model._center(at) if model._center else quadrature.find_center(log, support)
     check_ends(model, at, center)

@@ -22,7 +22,7 @@ from ..rows import Rows
 from ..uncertainty import Expectation
 from . import curvature, derivatives, monte_carlo
 from .accumulator import stored
-from .exact import moments, over_outcomes, over_support
+from .exact import moments_of, over_outcomes, over_support
 from .expectations import mean, ratio_moments, view
 from .observations import read
 from .ratios import from_ratios
@@ -122,6 +122,9 @@ class Model(Scores, model.Model):
         matrix, error = over_support(self, at, method) if isinstance(method, Quadrature) else (over_outcomes(self, at), None)
         return self._information(matrix, structure, self.provenance("expected", at, method=method, error_bound=error))
 
+    def _moments(self, at: np.ndarray) -> tuple[Moments, float]:
+        return moments_of(self, at)
+
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         at = self._at(theta)
         rows, s = self._rows(data, at)
@@ -160,9 +163,6 @@ class Model(Scores, model.Model):
         if methods[0] is MonteCarlo:
             raise MethodError("the expected information of a sampler needs method=MonteCarlo(n, rng=...).")
         return Quadrature(digits=5) if methods[0] is Quadrature else methods[0]()
-
-    def _moments(self, at: np.ndarray) -> tuple[Moments, float]:
-        return moments(self, at)
 
     def _monte_carlo(self, at: np.ndarray, method: MonteCarlo, structure: str) -> FisherInformation:
         if structure == "dense":

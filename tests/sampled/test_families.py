@@ -13,6 +13,8 @@ import fisherkit as fk
 PI2, G1 = np.pi**2, 1 - np.euler_gamma
 psi1 = lambda x: float(polygamma(1, x))
 
+#: the second derivative of log zeta at 3 and at 1.5, by mpmath
+ZETA_3, ZETA_15 = 0.172280711506000317, 3.85496291567603833
 FAMILIES = {
     "cauchy": (stats.cauchy, {"loc": 1.0, "scale": 2.0}, np.eye(2) / 8, 1e-9),
     "laplace has a kink": (stats.laplace, {"loc": 0.5, "scale": 0.5}, 4 * np.eye(2), 1e-8),
@@ -35,7 +37,9 @@ FAMILIES = {
     "geometric": (stats.geom, {"p": 0.3}, [[1 / (0.09 * 0.7)]], 1e-9),
     "negative binomial p": (stats.nbinom(3.5, 0.3), None, None, None),
     "far away and narrow": (stats.norm, {"loc": 1e6, "scale": 1e-3}, np.diag([1e6, 2e6]), 1e-7),
-    "zeta, a heavy tail": (stats.zipf, {"a": 3.0}, [[0.1722807]], 1e-6),
+    "a heavy tail": (stats.zipf, {"a": 3.0}, [[ZETA_3]], 1e-12),
+    "a tail without a mean": (stats.zipf, {"a": 1.5}, [[ZETA_15]], 1e-11),
+    "a million terms": (stats.geom, {"p": 1e-6}, [[1 / (1e-12 * (1 - 1e-6))]], 1e-11),
     "frozen": (stats.gamma(2.0, scale=3.0), None, [[psi1(2), 1 / 3], [1 / 3, 2 / 9]], 1e-9),
     "new infrastructure": (stats.Normal(mu=3.0, sigma=2.0), None, np.diag([1 / 4, 1 / 2]), 1e-9),
     "new from old": (stats.make_distribution(stats.gamma), {"a": 2.0}, [[psi1(2)]], 1e-9),
@@ -62,7 +66,7 @@ def test_information_is_that_of_the_formula_within_its_error_bound(name: str) ->
     error = float((np.abs(np.asarray(F) - exact) / np.sqrt(np.outer(np.diagonal(exact), np.diagonal(exact)))).max())
     assert error <= F.error_bound
     assert error <= INEXACT.get(name, 1e-10)
-    assert F.error_bound <= 2 * INEXACT.get(name, 1e-10)
+    assert F.error_bound <= 4 * INEXACT.get(name, 1e-10)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -72,8 +76,7 @@ def test_information_is_the_published_one_within_its_error_bound(name: str) -> N
     root = np.sqrt(np.diagonal(exact))
     error = np.abs(np.asarray(F) - exact) / np.outer(root, root)
     assert error.max() < tolerance
-    if name != "zeta, a heavy tail":  # its reference has seven digits
-        assert error.max() <= F.error_bound
+    assert error.max() <= F.error_bound
 
 
 def test_negative_binomial_with_real_n_has_the_published_entries() -> None:
