@@ -248,14 +248,15 @@ class FisherInformation:
             )
 
     def _noise_of_the_least_known(self) -> float:
-        """The mcse of the smallest eigenvalue of the scaled matrix, relative to it."""
+        """The error of the smallest eigenvalue of the scaled matrix, relative to it, as its interval of 99.9 % tells it."""
         assert self._errors is not None
         matrix = np.asarray(self)
         scale = np.sqrt(np.abs(np.diagonal(matrix))) + 1e-300
         values, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
         x = vectors[:, 0] / scale
         along = [float(x @ as_float64(r.dense(), verb="inverse") @ x) for r in self._errors.replicates]
-        return float(self._errors.standard_error(float(values[0]), along)) / max(float(values[0]), 1e-300)
+        low, _ = self._errors.interval(float(values[0]), along, 0.999)
+        return float(values[0] - low) / 3.29 / max(float(values[0]), 1e-300)
 
     def _replicated(self, function: Callable[[FisherInformation], Any]) -> tuple[Any, list[Any]]:
         """Its value, and its value at each replicate."""

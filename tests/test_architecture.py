@@ -32,7 +32,7 @@ LAYERS = (
     "information",
     "formulas jacobians storage uncertainty",
     "expressions provenance ratios report structures",
-    "parameters quadrature",
+    "parameters progress quadrature",
     "arrays deadline limits methods optional panels rows tables",
     "errors",
 )
@@ -96,6 +96,7 @@ EXTRAS = {
     "torch": "safetensors torch",
     "plot": "matplotlib",
     "progress": "tqdm",
+    "dask": "distributed",
     "all": "fisherkit scikit-learn statsmodels",
     "test": "hypothesis pytest pytest-timeout pytest-xdist scikit-learn statsmodels",
     "docs": "furo myst-parser numpydoc sphinx",

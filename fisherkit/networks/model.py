@@ -20,6 +20,7 @@ from ..information import FisherInformation
 from ..methods import NETWORK, Exact, Method, MonteCarlo, refuse_options, require, seed_sequence
 from ..model import Theta
 from ..parameters import Parameters
+from ..progress import shown
 from ..provenance import Provenance
 from ..structures.base import Structure
 from ..structures.kronecker import Kronecker
@@ -38,7 +39,6 @@ from .likelihood import Likelihood
 from .likelihoods import as_likelihood
 from .network import Inputs, Network, undisturbed, unwrap
 from .operator import Datum, NetworkProduct, Term, held
-from .progress import shown
 from .refusals import check_finite, check_passes, check_same, check_state
 from .selection import Choice, selected
 from .sharded import whole
@@ -300,7 +300,7 @@ class Model(model.Model):
 
     def _of_inputs(self, inputs: Any) -> Iterator[Item]:
         source = batches.of_inputs(inputs, self.device, mask=self.counting.mask)
-        return iter(shown(source, total=batches.count(inputs, batches.BATCH), progress=self._progress))
+        return iter(shown(source, total=batches.count(inputs, batches.BATCH), unit="batches", progress=self._progress))
 
     def _alone(self, what: str) -> None:
         """Refuse what a group of processes cannot share."""
@@ -352,7 +352,7 @@ class Model(model.Model):
         if data is None:
             raise DataError("labels are needed: give data=(inputs, labels), or a loader of such pairs.")
         source = batches.of_pairs(data, self.device, mask=self.counting.mask)
-        bar = shown(source, total=batches.count(data, batches.BATCH), progress=self._progress)
+        bar = shown(source, total=batches.count(data, batches.BATCH), unit="batches", progress=self._progress)
         for batch, item in self._batches(theta, iter(bar), share):
             try:
                 labels, weights = self.counting.labels(self.likelihood, batch.output, item)
@@ -415,7 +415,7 @@ class Model(model.Model):
         counts = dict.fromkeys(sums, 0)
         size = plan.batch_size(inputs)
         whole = batches.of_inputs(inputs, self.device, mask=self.counting.mask, size=size)
-        bar = shown(whole, total=batches.count(inputs, size), progress=self._progress)
+        bar = shown(whole, total=batches.count(inputs, size), unit="batches", progress=self._progress)
         pieces = batches.cut_first(iter(bar), plan.strata)
         for batch, item in self._batches(theta, pieces, share, summed=method.estimator == "batches"):
             output, rng = batch.output, share.rng(seed, rng)

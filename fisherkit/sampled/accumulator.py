@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,11 @@ from ..parameters import Parameters
 from ..provenance import Provenance
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
-from ..uncertainty import LeaveOneOut, average
-from .controls import FOLDS, POWER, Choice, choose
+from ..uncertainty import Expectation, LeaveOneOut, average
+from .controls import Choice, choose
+from .sums import FULL, GROUPED, JOINT, Part, default_blocks, default_groups, joint, large, largest, measure
 
-JOINT = 32  # parameters up to which every score is a control of every entry
-FULL = 8  # parameters up to which s s' + H are controls too
 EXACT = 1e-12  # what derivatives miss that are exact to rounding, relative to the roots of the diagonal
-TAIL = 50  # largest squares that are kept of each score, to see whether their mean settles
-GROUPED = ("n", "s", "seen", "y", "h")  # sums that are kept for each group
-
-Part = dict[str, np.ndarray]
 
 
 class Accumulator:
@@ -100,6 +94,8 @@ class Accumulator:
             raise LayoutError(f"hessians must have shape ({len(s)}, {p}, {p}); got {h.shape}.")
         if not len(s):
             return
+        if h is not None and not (np.isfinite(s).all() and np.isfinite(h).all()):
+            self._refuse(s, h)
         part = self.part(s, h, start=self._next)
         if not all(np.isfinite(value).all() for value in part.values()):
             self._refuse(s, h)
@@ -131,23 +127,26 @@ class Accumulator:
             raise DataError(f"an information from {self.n} draws has no error; update with two at least.")
         found = self.choice()
         method = MonteCarlo(self.n, estimator=found.estimator)
-        return information(self.parameters, found, Provenance(method=method, draws=self.n))
+        return information(found, self.parameters, Provenance(method=method, draws=self.n))
 
     # -- for the engine
 
-    def add(self, s: np.ndarray, h: np.ndarray | None, *, start: int, blocks: int | None = None) -> None:
-        """Rows that were checked, in consecutive blocks, each of them into a group of its own from ``start`` on."""
-        part = self.part(s, h, start=start, blocks=blocks)
-        self._next = (start + len(part["into"])) % self.groups
-        self.include(part)
-
-    def part(self, s: np.ndarray, h: np.ndarray | None, *, start: int, blocks: int | None = None) -> Part:
-        """Sums over rows: of each block, and of all. What workers send."""
-        rows, p = s.shape
+    def part(
+        self, s: np.ndarray, h: np.ndarray | None, error: np.ndarray | None = None, *, start: int, blocks: int | None = None
+    ) -> Part:
+        """Sums over rows: of each block, and of all. What workers send. ``error`` is that of numeric scores."""
+        (rows, p), dense = s.shape, self.structure == "dense"
         blocks = default_blocks(rows, p, self.groups) if blocks is None else min(blocks, rows)
-        edges = np.linspace(0, rows, blocks + 1).astype(int)
-        into = (start + np.arange(blocks)) % self.groups
-        sums = (self._joint if p <= JOINT and self.structure == "dense" else self._large)(s, h, edges, into)
+        edges, into = np.linspace(0, rows, blocks + 1).astype(int), (start + np.arange(blocks)) % self.groups
+        if dense and p <= JOINT:
+            if self.metric is None and h is not None and p <= FULL:
+                self.metric = measure(s, h)  # the first rows that it sees are the measure of all
+            sums = joint(s, h, edges, into, self.metric)
+        else:
+            own = self.estimator == "score_control" or (self.estimator is None and p <= JOINT)
+            sums = large(s, h, edges, into, diagonal=not dense, own=own)
+        if error is not None:
+            sums["error"] = (error**2).sum(axis=0)
         return sums | {"into": into, "n": np.diff(edges).astype(float)}
 
     def include(self, part: Part) -> None:
@@ -161,7 +160,7 @@ class Accumulator:
             if name not in own:
                 own[name] = np.zeros((self.groups, *value.shape[1:])) if name in GROUPED else np.zeros_like(value)
             if name == "tail":
-                own[name] = _largest(np.concatenate([own[name], value]), TAIL)
+                own[name] = largest(np.concatenate([own[name], value]))
             elif name in GROUPED:
                 own[name][into] += value
             else:
@@ -172,54 +171,6 @@ class Accumulator:
         out = Accumulator(self.parameters, structure=self.structure, groups=self.groups, estimator=self.estimator)
         out.restore({name: value.copy() for name, value in self.arrays().items()})
         return out
-
-    def _joint(self, s: np.ndarray, h: np.ndarray | None, edges: np.ndarray, into: np.ndarray) -> Part:
-        """Entries above the diagonal as columns, with all scores as controls, in folds of groups."""
-        i, j = np.triu_indices(s.shape[1])
-        products = s[:, i] * s[:, j]
-        second = None if h is None else -h[:, i, j]
-        y = products if second is None else np.concatenate([products, second], axis=1)
-        fold = np.repeat(into % FOLDS, np.diff(edges))
-        z = np.concatenate([np.ones((len(s), 1)), s], axis=1)
-        sums = {"s": np.add.reduceat(s, edges[:-1]), "y": np.add.reduceat(y, edges[:-1]), "tail": _largest(s**2, TAIL)}
-        sums["zz"], sums["zy"] = _folded(z, z, fold), _folded(z, y, fold)
-        if second is not None and s.shape[1] <= FULL:
-            z = np.concatenate([z, products - second], axis=1)
-            weight = self._leverage(z[:, 1:])[:, None] ** POWER
-            sums["wzz"], sums["wzy"] = _folded(z * weight, z, fold), _folded(z * weight, second, fold)
-        return sums
-
-    def _large(self, s: np.ndarray, h: np.ndarray | None, edges: np.ndarray, into: np.ndarray) -> Part:
-        """Matrices (the lower triangles), or diagonals; sums of scores from an eighth of them where they are no controls."""
-        p, diagonal = s.shape[1], self.structure == "diagonal"
-        shape = (p,) if diagonal else (p, p)
-        own = self.estimator == "score_control" or (self.estimator is None and p <= JOINT)
-        sums = {"s": np.empty((len(into), p)), "seen": np.empty(len(into)), "y": np.zeros((len(into), *shape))}
-        if own:
-            sums["third"] = np.zeros((FOLDS, *shape))
-        if h is not None:
-            sums["h"] = -np.add.reduceat(np.diagonal(h, axis1=1, axis2=2) if diagonal else h, edges[:-1])
-        for k, (a, b) in enumerate(pairwise(edges)):
-            block, seen = s[a:b], s[a:b] if own or diagonal else s[a : a + max(1, (b - a) // 8)]
-            sums["s"][k], sums["seen"][k] = np.ones(len(seen)) @ seen, len(seen)
-            if diagonal:
-                sums["y"][k] = np.einsum("ij,ij->j", block, block)
-            else:
-                _add_product(sums["y"][k], block)
-            if own:
-                square = block**2
-                sums["third"][into[k] % FOLDS] += np.einsum("ij,ij->j", square, block) if diagonal else square.T @ block
-        return sums
-
-    def _leverage(self, z: np.ndarray) -> np.ndarray:
-        """How far out a draw lies among the controls, 1 on average; the first rows that it sees are the measure."""
-        if self.metric is None:
-            scale = np.sqrt((z**2).mean(axis=0))
-            scale[scale == 0] = 1.0
-            _, size, directions = np.linalg.svd(z / scale, full_matrices=False)
-            kept = size > 1e-6 * max(size[0], 1e-300)
-            self.metric = directions[kept].T / size[kept] * np.sqrt(len(z) / max(kept.sum(), 1)) / scale[:, None]
-        return np.asarray(((z @ self.metric) ** 2).sum(axis=1))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that it knows, for a file."""
@@ -256,53 +207,51 @@ class Accumulator:
         error = np.sqrt(((d - n * mean) ** 2 / n).sum(axis=0) / max(len(d) - 1, 1) / n.sum())
         return float((np.abs(mean) / np.maximum(error, 1e-6 * scale + 1e-300)).max())
 
+    def roughness(self) -> np.ndarray:
+        """The error of numeric scores, relative to their size."""
+        _, _, squares, _ = self.moments()
+        return np.asarray(np.sqrt(self._sums.get("error", np.zeros(len(squares))) / np.maximum(squares, 1e-300)))
+
     def choice(self, *, strict: bool = True) -> Choice:
         """The estimate by the estimator that was asked for, or by the best one."""
         return choose(self._sums, self.parameters.size, self.estimator, self.structure == "diagonal", strict=strict)
 
+    def relative_error(self) -> float:
+        """The largest mcse of an entry in units of the roots of its diagonal entries."""
+        found = _mean(self.choice(), 0.0)
+        return float((found.mcse_of(np.asarray) / np.maximum(_pairs(np.multiply, roots(found.value), found.value), 1e-300)).max())
+
 
 def information(
-    parameters: Parameters, found: Choice, provenance: Provenance, *, errors: bool = True, rounding: float = EXACT
+    found: Choice, parameters: Parameters, provenance: Provenance, *, errors: bool = True, rounding: Any = 0.0
 ) -> FisherInformation:
-    """Group sums as an information with leave-one-out replicates, and one more for the rounding of derivatives."""
+    """The information that group sums tell, with leave-one-out replicates."""
+    mean = _mean(found, rounding)
+    loo = LeaveOneOut(tuple(stored(parameters, r) for r in mean.replicates), mean.weights) if mean.replicates and errors else None
+    return FisherInformation.of(stored(parameters, mean.value), provenance, loo)
+
+
+def _mean(found: Choice, rounding: Any) -> Expectation:
+    """The mean over groups, each left out once; one more replicate for the rounding, relative to each parameter's root."""
     filled = np.flatnonzero(found.sizes)
     mean, replicates, weights = average([[found.sums[g] for g in filled]], [[int(found.sizes[g]) for g in filled]])
-    if replicates and found.estimator != "outer_product":
-        rounding = EXACT if found.estimator == "score_control" else rounding
-        d = np.sqrt(np.abs(mean if mean.ndim == 1 else np.diagonal(mean)))
-        replicates.append(mean + rounding * (d**2 if mean.ndim == 1 else np.outer(d, d)))
+    rounding = rounding + np.full(mean.shape[0], 0.0 if found.estimator == "outer_product" else EXACT / 2)
+    if replicates and rounding.any():
+        replicates.append(mean + _pairs(np.multiply, roots(mean), mean) * _pairs(np.add, rounding, mean))
         weights = (*weights, 1.0)
-    loo = LeaveOneOut(tuple(stored(parameters, r) for r in replicates), weights) if replicates and errors else None
-    return FisherInformation.of(stored(parameters, mean), provenance, loo)
+    return Expectation(mean, tuple(replicates or ()), weights)
+
+
+def roots(values: np.ndarray) -> np.ndarray:
+    """Of the diagonal of a matrix, or of what is one."""
+    return np.asarray(np.sqrt(np.abs(values if values.ndim == 1 else np.diagonal(values))))
+
+
+def _pairs(combine: np.ufunc, v: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Of the two parameters of each entry, in the form of ``like``."""
+    return np.asarray(combine(v, v) if like.ndim == 1 else combine.outer(v, v))
 
 
 def stored(parameters: Parameters, values: Any) -> Dense | Diagonal:
     """An array as a structure."""
     return Diagonal(parameters.split(values), parameters) if values.ndim == 1 else Dense(values, parameters)
-
-
-def default_groups(p: int) -> int:
-    """More of them for few parameters, where they cost nothing and the tails of the draws are better seen."""
-    return 100 if p <= FULL else 50 if p <= JOINT else 20
-
-
-def default_blocks(rows: int, p: int, groups: int) -> int:
-    """Into how many groups rows go: a block of a large matrix has so many that its product is quick."""
-    return min(groups, rows if p <= JOINT else max(1, rows // (2 * p)))
-
-
-def _add_product(total: np.ndarray, block: np.ndarray) -> None:
-    """The lower triangle of block' block, in half the time of the whole."""
-    from scipy.linalg.blas import dsyrk
-
-    dsyrk(1.0, block.T, beta=1.0, c=total.T, overwrite_c=1)
-
-
-def _folded(a: np.ndarray, b: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """a' b for the rows of each fold."""
-    return np.stack([a[fold == k].T @ b[fold == k] for k in range(FOLDS)])
-
-
-def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """The largest of each column, in ascending order."""
-    return np.sort(np.partition(values, len(values) - count, axis=0)[-count:] if len(values) > count else values, axis=0)

@@ -1,28 +1,24 @@
-"""Chunks of draws on any executor: added in order, done again where a worker dies, kept in a file while they run."""
+"""Chunks of draws on any executor: their results in order, and once more where a worker dies."""
 
 from __future__ import annotations
 
 import pickle
-import sys
-import time
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from ..errors import MethodError
-from ..optional import require
+from .diagnostics import tell
 
+CHUNK = 8192  # draws
 IN_FLIGHT = 16  # chunks beyond the one awaited, where an executor does not tell how many workers it has
-PATIENCE = 2.0  # seconds before a progress bar appears
 
 
 class WorkerWarning(UserWarning):
-    """A worker process died, and its chunk was done again."""
+    """A worker died, and its chunk was done again."""
 
 
 @dataclass(frozen=True)
@@ -41,50 +37,46 @@ class Chunk:
 
 
 def in_order(work: Callable[[Chunk], Any], chunks: Sequence[Chunk], workers: int | Executor) -> Iterator[Any]:
-    """The result of each chunk, in their order; a bounded number of them are under way."""
+    """The result of each chunk, in their order; a bounded number of them are under way.
+
+    What fails on a worker is done again here: an error of the user's own code is then raised as it is, and a worker that was
+    killed, whatever its executor calls that, costs a warning.
+    """
     if workers == 1 or len(chunks) < 2:
         yield from map(work, chunks)
         return
     with pool(workers) as executor:
         _check_pickle(work, executor)
+        ahead, todo = 2 * getattr(executor, "_max_workers", IN_FLIGHT), deque(chunks)
         waiting: deque[Future[Any]] = deque()
-        ahead, submitted, broken = 2 * getattr(executor, "_max_workers", IN_FLIGHT), 0, False
         try:
             for chunk in chunks:
-                while not broken and submitted < len(chunks) and len(waiting) <= ahead:
-                    future = _attempt(lambda k=submitted: executor.submit(work, chunks[k]))  # type: ignore[misc]
-                    if broken := future is None:
-                        break
-                    waiting.append(future)
-                    submitted += 1
-                future = waiting.popleft() if waiting else None
-                result = _attempt(future.result) if future is not None else None
-                if result is None:
-                    if future is not None or not broken:
-                        broken = True
-                        waiting.clear()
-                        _tell(chunk)
-                    result = work(chunk)
-                yield result
+                while todo and len(waiting) <= ahead:
+                    waiting.append(_submitted(executor, work, todo.popleft()))
+                yield _result(waiting.popleft(), work, chunk)
         finally:
             for future in waiting:
                 future.cancel()
 
 
-def _attempt(call: Callable[[], Any]) -> Any:
-    """What it gives, or None where the executor is broken."""
+def _submitted(executor: Executor, work: Callable[[Chunk], Any], chunk: Chunk) -> Future[Any]:
+    """A future, which has failed already where the executor is broken."""
     try:
-        return call()
-    except BrokenExecutor:
-        return None
+        return executor.submit(work, chunk)
+    except BrokenExecutor as error:
+        failed: Future[Any] = Future()
+        failed.set_exception(error)
+        return failed
 
 
-def _tell(chunk: Chunk) -> None:
-    warnings.warn(
-        f"a worker died at chunk {chunk.index}; it and those that follow are done again in this process, with the same result.",
-        WorkerWarning,
-        stacklevel=3,
-    )
+def _result(future: Future[Any], work: Callable[[Chunk], Any], chunk: Chunk) -> Any:
+    try:
+        return future.result()
+    except Exception as error:
+        result = work(chunk)
+        told = f"a worker died at chunk {chunk.index} ({type(error).__name__}), which was done again in this process"
+        tell(f"{told}, with the same result.", WorkerWarning)
+        return result
 
 
 def _check_pickle(work: Callable[[Chunk], Any], executor: Executor) -> None:
@@ -112,25 +104,11 @@ def pool(workers: int | Executor) -> Iterator[Executor]:
         own.shutdown(wait=True, cancel_futures=True)
 
 
-def progress_bar(total: int, wanted: bool | None) -> Any:
-    """A bar that counts draws: asked for, or on a terminal where it takes long."""
-    if wanted is False or (wanted is None and not sys.stderr.isatty()):
-        return nullcontext()
-    if wanted is None and find_spec("tqdm") is None:
-        return nullcontext()
-    tqdm = require("tqdm", extra="progress", what="progress=True")
-    return tqdm.tqdm(total=total, unit="draw", unit_scale=True, delay=PATIENCE if wanted is None else 0, file=sys.stderr)
-
-
-class Clock:
-    """True once every so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._last = seconds, time.monotonic()
-
-    def due(self) -> bool:
-        now = time.monotonic()
-        if now - self._last < self._seconds:
-            return False
-        self._last = now
-        return True
+@contextmanager
+def mapper(workers: int | Executor) -> Iterator[Callable[..., Any]]:
+    """`map`, or that of an executor."""
+    if workers == 1:
+        yield map
+        return
+    with pool(workers) as executor:
+        yield executor.map

@@ -16,7 +16,7 @@ import numpy as np
 
 FOLDS = 5
 PER_CONTROL = 30  # draws that a control of -H needs before it is trusted
-PER_SCORE = 150  # draws that a score needs as a control of s s', which has the heavier tail
+PER_SCORE = 450  # draws that a score needs as a control of s s', which has the heavier tail
 POWER = 4  # of the leverage
 EXACT = 1e-14  # variance relative to the squared entries: what an estimator that is exact by algebra leaves as rounding
 SHARE = 0.12  # of the variance: what one group of a hundred may carry
@@ -26,13 +26,16 @@ Sums = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Choice:
-    """Group sums of an estimator's contributions, (G, p, p) or (G, p), the groups' sizes, and its variance per draw."""
+    """Group sums of an estimator's contributions, (G, p, p) or (G, p), the groups' sizes, and its variance per draw.
+
+    ``every`` tells whether all controls are used; ``outer_variance`` is that of the best estimator without Hessians.
+    """
 
     estimator: str
     sums: np.ndarray
     sizes: np.ndarray
     variance: float
-    exact: bool
+    every: bool
     outer_variance: float
 
 
@@ -43,7 +46,7 @@ class Candidate:
     estimator: str
     sums: np.ndarray
     trusted: bool
-    needs_even: bool = False
+    every: bool = False
 
 
 def choose(sums: Sums, p: int, estimator: str | None, diagonal: bool, *, strict: bool) -> Choice:
@@ -51,25 +54,22 @@ def choose(sums: Sums, p: int, estimator: str | None, diagonal: bool, *, strict:
     found = large(sums, diagonal) if sums["y"].ndim == 3 or diagonal else joint(sums, p, strict=strict)
     scale = np.sqrt(_diagonal(found[0].sums.sum(axis=0), diagonal, p) / sums["n"].sum())
     spread = [_spread(c, sums["n"], scale, diagonal) for c in found]
-    best, base = None, spread[0][0]
     wanted = {None: ("outer_product", "score_control", "hessian", "bartlett"), "bartlett": ("hessian", "bartlett")}
     names = wanted.get(estimator, (estimator,))
+    able: list[tuple[float, Candidate]] = []
     for candidate, (variance, share) in zip(found, spread, strict=True):
-        exact = variance <= EXACT
-        trusted = candidate.trusted and not (strict and candidate.needs_even and share > SHARE)
-        if candidate.estimator in names and (exact or trusted) and (best is None or variance < best[1]):
-            best = candidate, variance, exact
-    if best is None:  # asked for controls with too few draws: what they would correct
+        trusted = candidate.trusted and not (strict and candidate.every and share > SHARE)
+        if candidate.estimator in names and (variance <= EXACT or trusted):
+            able.append((variance, candidate))
+    if not able:  # asked for controls with too few draws: what they would correct
         fallback = next((c for c in found if c.estimator == "hessian" and estimator == "bartlett"), found[0])
-        best = fallback, spread[found.index(fallback)][0], False
-    matrices = best[0].sums if diagonal or best[0].sums.ndim == 3 else _matrices(best[0].sums, p)
-    return Choice(
-        best[0].estimator, matrices, sums["n"], best[1], best[2], min(base, _least(found, spread, "score_control", base))
-    )
-
-
-def _least(found: list[Candidate], spread: list[tuple[float, float]], name: str, base: float) -> float:
-    return min([v for c, (v, _) in zip(found, spread, strict=True) if c.estimator == name and c.trusted], default=base)
+        able = [(spread[found.index(fallback)][0], fallback)]
+    variance, best = min(able, key=lambda pair: pair[0])
+    plain = [
+        v for c, (v, _) in zip(found, spread, strict=True) if c.trusted and c.estimator in ("outer_product", "score_control")
+    ]
+    matrices = best.sums if diagonal or best.sums.ndim == 3 else _matrices(best.sums, p)
+    return Choice(best.estimator, matrices, sums["n"], variance, best.every, min(plain))
 
 
 def joint(sums: Sums, p: int, *, strict: bool) -> list[Candidate]:
@@ -88,7 +88,7 @@ def joint(sums: Sums, p: int, *, strict: bool) -> list[Candidate]:
         if "wzz" in sums and 0.8 * n > p + m + 1:
             z = np.concatenate([s, y[:, :m] - y[:, m:]], axis=1)
             every = cross_fitted(sums["wzz"], sums["wzy"], y[:, m:], z)
-            found.append(Candidate("bartlett", every, bool(n >= per * (p + m)), needs_even=True))
+            found.append(Candidate("bartlett", every, bool(n >= per * (p + m)), every=True))
     return found
 
 

@@ -14,6 +14,7 @@ from ..information import FisherInformation
 from ..methods import MonteCarlo, refuse_options
 from ..model import Theta
 from ..parameters import Parameters
+from ..progress import shown
 from ..provenance import Provenance
 from ..rows import Rows
 from ..structures.base import Structure
@@ -21,7 +22,7 @@ from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
 from . import curvature, derivatives
-from .chunks import Chunk, in_order, progress_bar
+from .chunks import Chunk, in_order
 from .observations import read
 
 GROUPS = 20
@@ -155,13 +156,8 @@ class LatentModel(model.Model):
         method = self._method
         sizes = [method.n // GROUPS + (g < method.n % GROUPS) for g in range(GROUPS)]
         jobs = [Chunk(index=g, size=size, first=sum(sizes[:g]), group=g) for g, size in enumerate(sizes)]
-        work, found = Unseen(self, y, at, tuple(method.seeds(GROUPS)), curved), []
-        with progress_bar(method.n, method.progress) as bar:
-            for job, sums in zip(jobs, in_order(work, jobs, method.workers), strict=True):
-                found.append(sums)
-                if bar is not None:
-                    bar.update(job.size)
-        return found
+        work = Unseen(self, y, at, tuple(method.seeds(GROUPS)), curved)
+        return list(shown(in_order(work, jobs, method.workers), total=len(jobs), unit="groups", progress=method.progress))
 
     def __getstate__(self) -> dict[str, Any]:
         """For workers, who are not sent the executor that they belong to."""

@@ -20,12 +20,13 @@ from ..ratios import gauss
 from ..rows import Rows
 from ..uncertainty import Expectation
 from . import curvature, derivatives, monte_carlo
-from .accumulator import default_groups, stored
+from .accumulator import stored
 from .exact import over_outcomes, over_support
 from .expectations import mean, ratio_moments, view
 from .observations import read
 from .ratios import from_ratios
 from .scores import Scores
+from .sums import default_groups
 
 Support = tuple[float, float] | Callable[[np.ndarray], tuple[float, float]]
 
@@ -225,14 +226,17 @@ class Model(Scores, model.Model):
     def _summed_hessian(self, rows: Rows, at: np.ndarray) -> np.ndarray:
         x, score = rows.data, self._score
         if self._hessian is not None:
-            h = self._hessians(x, at)
+            h = self._given_hessians(x, at)
             if len(bad := np.argwhere(~np.isfinite(h))):
                 place, value = rows.place(bad[0][0]), h[tuple(bad[0])]
                 raise DataError(f"the second derivatives of observation {place} are not finite: hessian= gave {value}.")
             return rows.total(h)
         if score is not None and derivatives.is_complex_safe(score, x, at):
-            summed = derivatives.score_jacobians(lambda x, t: rows.total(score(x, t))[None], x, at, complex_safe=True)
-            return np.asarray(summed[0])
+
+            def total(_: Any, t: np.ndarray) -> np.ndarray:  # the sum as one observation
+                return np.asarray(rows.total(score(x, t)))[None]
+
+            return np.asarray(derivatives.score_jacobians(total, x[:1], at, total(x, at), how="complex")[0])
         return curvature.hessian(self._log_density, score, x, at, self._derivatives, weights=rows.weights)
 
     def _drawn(self, draws: Any, size: int) -> Any:

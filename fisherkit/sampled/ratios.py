@@ -16,9 +16,10 @@ from ..errors import PrecisionError
 from ..methods import MonteCarlo, refuse_options
 from ..model import multi_indices
 from ..uncertainty import Expectation, average
+from .chunks import CHUNK, mapper
 from .derivatives import LogDensity, evaluate
-from .monte_carlo import CHUNK, GROUPS, mapper
 
+GROUPS = 20
 SPREADS = (0.1, 0.05, 0.02, 0.01, 4e-3, 1e-3, 3e-4)  # of the nodes, relative to the parameters
 SETTLED = 1e-9
 ZERO = 1e-5  # a parameter below it, such as a location that a search has brought to 0, lends no scale

@@ -14,13 +14,14 @@ from ..information import FisherInformation
 from ..methods import Method, MonteCarlo, refuse_options, require
 from ..model import Theta
 from ..parameters import Parameters
+from ..progress import shown
 from ..provenance import Provenance
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
 from . import pairs
-from .chunks import Chunk, in_order, progress_bar
+from .chunks import Chunk, in_order
 
 GROUPS = 20
 PILOT = 2000  # draws from which steps and ranks are taken, at most
@@ -115,12 +116,8 @@ class Simulator(model.Model):
         if sizes[-1] < 2:
             raise MethodError(f"{method!r}: give {2 * GROUPS} draws at least, for there to be an error.")
         work = Draws(self, at, steps, features, tuple(seeds))
-        groups, jobs = [], [Chunk(index=g, size=size, first=sum(sizes[:g]), group=g) for g, size in enumerate(sizes)]
-        with progress_bar(method.n, method.progress) as bar:
-            for job, sums in zip(jobs, in_order(work, jobs, method.workers), strict=True):
-                groups.append(sums)
-                if bar is not None:
-                    bar.update(job.size)
+        jobs = [Chunk(index=g, size=size, first=sum(sizes[:g]), group=g) for g, size in enumerate(sizes)]
+        groups = list(shown(in_order(work, jobs, method.workers), total=len(jobs), unit="groups", progress=method.progress))
         return self._estimated(groups, sizes, at, method, structure)
 
     # -- draws

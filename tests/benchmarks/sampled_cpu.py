@@ -1,12 +1,7 @@
-"""CPU time of an accumulator beside one NumPy product X' Y of the same shapes, and its memory.
-
-Run ``OMP_NUM_THREADS=1 python -m tests.benchmarks.sampled_cpu``: medians of interleaved repetitions.
-"""
+"""CPU time of an accumulator beside one NumPy product X' Y of the same shapes, and its memory."""
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -31,36 +26,29 @@ def jobs(X: np.ndarray, Y: np.ndarray) -> dict[str, Callable[[], object]]:
         return run
 
     return {
-        "X' Y": lambda: X.T @ Y,
+        "X.T @ Y": lambda: X.T @ Y,
         "matrix alone": accumulate(1, "outer_product"),
-        "with entry errors": accumulate(20, "outer_product"),
+        "with entry errors in 20 groups": accumulate(20, "outer_product"),
         "with controls": accumulate(20, "score_control"),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=196_608)
-    parser.add_argument("--p", type=int, default=200)
-    parser.add_argument("--repetitions", type=int, default=7)
-    arguments = parser.parse_args()
-    rng = np.random.default_rng(0)
-    X, Y = rng.normal(size=(2, arguments.n, arguments.p))
+def measure(n: int, p: int, *, repetitions: int) -> dict[str, tuple[float, float, float]]:
+    """Least CPU seconds of interleaved repetitions, relative to the product and by themselves, and peak MiB."""
+    X, Y = np.random.default_rng(0).normal(size=(2, n, p))
     todo = jobs(X, Y)
-    seconds: dict[str, list[float]] = {name: [] for name in todo}
-    for _ in range(arguments.repetitions):
+    least = dict.fromkeys(todo, np.inf)
+    for _ in range(repetitions):
         for name, job in todo.items():
             start = time.process_time()
             job()
-            seconds[name].append(time.process_time() - start)
-    for name, times in seconds.items():
-        tracemalloc.start()
-        todo[name]()
-        peak = tracemalloc.get_traced_memory()[1] / 2**20
-        tracemalloc.stop()
-        ratio = statistics.median(t / b for t, b in zip(times, seconds["X' Y"], strict=True))
-        print(f"{ratio:5.2f}  {statistics.median(times):6.2f} s  peak {peak:7.1f} MiB  {name}")
+            least[name] = min(least[name], time.process_time() - start)
+    return {name: (least[name] / least["X.T @ Y"], least[name], _peak(job)) for name, job in todo.items()}
 
 
-if __name__ == "__main__":
-    main()
+def _peak(job: Callable[[], object]) -> float:
+    tracemalloc.start()
+    job()
+    peak = tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+    return peak

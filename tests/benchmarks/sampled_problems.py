@@ -13,7 +13,8 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy.special import loggamma
+from scipy.special import loggamma, ndtri
+from scipy.stats import nbinom, poisson
 
 import fisherkit as fk
 
@@ -37,9 +38,11 @@ class Problem:
         steps = 1j * STEP * np.eye(len(theta))
         return np.stack([np.imag(self.log_density(x, theta + step)) / STEP for step in steps], axis=1)
 
-    def model(self) -> fk.sampled.Model:
+    def model(self, *, uniforms: tuple[int, Callable[..., np.ndarray]] | None = None) -> fk.sampled.Model:
+        """With its own sampler, or with one that takes so many uniform numbers."""
+        many, sampler = uniforms or (None, self.sampler)
         names = tuple("abcdefgh"[: len(self.theta)])
-        return fk.sampled.Model(score=self.score, sampler=self.sampler, parameters=names)
+        return fk.sampled.Model(score=self.score, sampler=sampler, uniforms=many, parameters=names)
 
 
 def quadrature(problem: Problem) -> np.ndarray:
@@ -118,6 +121,10 @@ def mixture(x: Any, t: Any) -> Any:
     return np.log((t[2] * a + (1 - t[2]) * b) / np.sqrt(2 * np.pi))
 
 
+def mixture_of(t: np.ndarray, u: np.ndarray) -> np.ndarray:
+    return np.where(u[:, 0] < t[2], t[0], t[1]) + ndtri(u[:, 1])
+
+
 def draw_mixture(t: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return np.where(rng.random(size) < t[2], rng.normal(t[0], 1, size), rng.normal(t[1], 1, size))
 
@@ -187,11 +194,15 @@ def hidden_chain(x: Any, t: Any) -> Any:
 
 
 def draw_chain(t: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    state = rng.random(size) < 0.5
-    out = np.empty((size, 7), dtype=int)
+    return chain_of(t, rng.random((size, 14)))
+
+
+def chain_of(t: np.ndarray, u: np.ndarray) -> np.ndarray:
+    state, out = u[:, 0] < 0.5, np.empty((len(u), 7), dtype=int)
     for k in range(7):
-        out[:, k] = rng.random(size) < np.where(state, t[2], t[1])
-        state = np.where(rng.random(size) < t[0], state, ~state)
+        out[:, k] = u[:, 2 * k + 1] < np.where(state, t[2], t[1])
+        if k < 6:
+            state = np.where(u[:, 2 * k + 2] < t[0], state, ~state)
     return out
 
 
@@ -222,10 +233,14 @@ def autoregression(x: Any, t: Any) -> Any:
 
 
 def draw_autoregression(t: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    z = np.empty((size, 8))
-    z[:, 0] = rng.normal(0, t[2] / np.sqrt(1 - t[1] ** 2), size)
+    return autoregression_of(t, rng.normal(size=(size, 8)))
+
+
+def autoregression_of(t: np.ndarray, innovations: np.ndarray) -> np.ndarray:
+    z = t[2] * innovations
+    z[:, 0] /= np.sqrt(1 - t[1] ** 2)
     for k in range(1, 8):
-        z[:, k] = t[1] * z[:, k - 1] + rng.normal(0, t[2], size)
+        z[:, k] += t[1] * z[:, k - 1]
     return z + t[0]
 
 
@@ -336,4 +351,19 @@ PROBLEMS = {
         growth_curve, lambda t, n, rng: growth(t) + 0.1 * rng.normal(size=(n, 10)), (2.0, 1.5, 0.3), exact_growth
     ),
     "g-and-k": Problem(g_and_k, lambda t, n, rng: quantile(rng.normal(size=n), t), G_AND_K, exact_g_and_k),
+}
+
+#: how many uniform numbers make an observation of those that are not exact by algebra, and how
+FROM_UNIFORMS: dict[str, tuple[int, Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
+    "autoregression": (8, lambda t, u: autoregression_of(t, ndtri(u))),
+    "logistic": (1, lambda t, u: t[0] + t[1] * np.log(u[:, 0] / (1 - u[:, 0]))),
+    "gumbel": (1, lambda t, u: t[0] - t[1] * np.log(-np.log(u[:, 0]))),
+    "weibull": (1, lambda t, u: t[1] * (-np.log1p(-u[:, 0])) ** (1 / t[0])),
+    "mixture": (2, mixture_of),
+    "negative binomial": (1, lambda t, u: nbinom.ppf(u[:, 0], t[1], t[1] / (t[0] + t[1]))),
+    "latent count": (2, lambda t, u: poisson.ppf(u[:, 1], np.exp(t[0] + t[1] * ndtri(u[:, 0])))),
+    "censored": (1, lambda t, u: np.minimum(t[1] * (-np.log1p(-u[:, 0])) ** (1 / t[0]), 1.0)),
+    "hidden chain": (14, chain_of),
+    "growth curve": (10, lambda t, u: growth(t) + 0.1 * ndtri(u)),
+    "g-and-k": (1, lambda t, u: quantile(ndtri(u[:, 0]), t)),
 }

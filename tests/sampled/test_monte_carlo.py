@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import fisherkit as fk
-from fisherkit.sampled import chunks, monte_carlo
-from tests.benchmarks.sampled_coverage import coverage, gains
+from fisherkit.sampled import chunks, diagnostics
+from tests.benchmarks.sampled_coverage import coverage, gain
 from tests.benchmarks.sampled_problems import PROBLEMS
 
 
@@ -38,7 +38,7 @@ def error(name: str, method: fk.MonteCarlo) -> float:
 def test_exact_where_algebra_allows_it(name: str) -> None:
     """To what differences of a score can tell; exponential families need the scores alone, the others all controls."""
     F = information(name, fk.MonteCarlo(2000, rng=0))
-    assert F.method.estimator == "bartlett"
+    assert F.method.estimator in ("hessian", "bartlett")
     assert error(name, fk.MonteCarlo(2000, rng=0)) < 1e-9
 
 
@@ -84,14 +84,17 @@ def test_every_estimator_agrees_with_the_exact_information(name: str, estimator:
     assert (F.mcse / np.sqrt(np.outer(*[np.diagonal(exact)] * 2))).max() < 0.3
 
 
-def test_a_noisy_hessian_is_not_chosen() -> None:
-    """A hidden chain's Hessian has 70 times the variance at equal cost: the pilot sees it."""
-    assert information("hidden chain", fk.MonteCarlo(4000, rng=0)).method.estimator in ("outer_product", "score_control")
+@pytest.mark.parametrize("name", ["mixture", "hidden chain"])
+def test_a_noisy_hessian_is_not_chosen(name: str) -> None:
+    """Their Hessians have 30 to 70 times the variance at equal cost, and all controls flatter them in few draws."""
+    for seed in range(6):
+        F = information(name, fk.MonteCarlo(4000, rng=seed))
+        assert F.method.estimator in ("outer_product", "score_control")
 
 
-@pytest.mark.parametrize(("name", "least"), [("gumbel", 20.0), ("growth curve", 20.0), ("mixture", 1.0), ("hidden chain", 0.9)])
+@pytest.mark.parametrize(("name", "least"), [("gumbel", 20.0), ("growth curve", 20.0), ("mixture", 1.0), ("hidden chain", 1.0)])
 def test_gain_over_the_outer_product_at_equal_cost(name: str, least: float) -> None:
-    assert gains(name, 2048, 24, None) > least
+    assert gain(name, 2048, 24) > least
 
 
 def test_few_controls_of_many_parameters() -> None:
@@ -141,6 +144,84 @@ def test_known_entries_are_kept_and_correct_the_others() -> None:
         run(fk.MonteCarlo(100, rng=0, known={("mu", "tau"): 1.0}))
 
 
+# -- where scores come from
+
+
+def logistic_density(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    z = (x - t[0]) / t[1]
+    return -z - np.log(t[1]) - 2 * np.log1p(np.exp(-z))
+
+
+def draw_logistic(t: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    return rng.logistic(t[0], t[1], size)
+
+
+def by_sympy() -> Any:
+    import sympy
+
+    x, mu, s = sympy.Symbol("x", real=True), sympy.Symbol("mu", real=True), sympy.Symbol("s", positive=True)
+    density = sympy.exp(-(x - mu) / s) / s / (1 + sympy.exp(-(x - mu) / s)) ** 2
+    model = fk.symbolic.Model(density, data=x, parameters=(mu, s), support=(-sympy.oo, sympy.oo))
+    return {"score": lambda data, t: fk.score(model, {"mu": t[0], "s": t[1]}, data=data)}
+
+
+def by_torch() -> Any:
+    torch = pytest.importorskip("torch")
+
+    def log_density(x: Any, t: Any) -> Any:
+        z = (x - t[0]) / t[1]
+        return -z - torch.log(t[1]) - 2 * torch.log1p(torch.exp(-z))
+
+    return {"log_density": log_density, "derivatives": "torch"}
+
+
+SCORES = {
+    "the user": lambda: {"score": PROBLEMS["logistic"].score},
+    "SymPy": by_sympy,
+    "torch.func": by_torch,
+    "a complex step": lambda: {"log_density": logistic_density, "derivatives": "complex"},
+    "differences": lambda: {"log_density": logistic_density},
+}
+
+
+@pytest.mark.parametrize("source", SCORES)
+def test_scores_from_any_source_give_the_same_information(source: str) -> None:
+    model = fk.sampled.Model(**SCORES[source](), sampler=draw_logistic, parameters=("mu", "s"))
+    F = fk.expected_information(model, [0.3, 2.0], method=fk.MonteCarlo(3000, rng=0, estimator="outer_product"))
+    exact = fk.sampled.Model(score=PROBLEMS["logistic"].score, sampler=draw_logistic, parameters=("mu", "s"))
+    expected = fk.expected_information(exact, [0.3, 2.0], method=fk.MonteCarlo(3000, rng=0, estimator="outer_product"))
+    np.testing.assert_allclose(F.dense(), expected.dense(), rtol=1e-10)
+
+
+def test_a_log_density_with_few_digits_gives_few_digits_and_says_so() -> None:
+    """Numbers of single precision stand still under small steps, which must not look like a derivative of 0."""
+    rough = lambda x, t: logistic_density(x, t).astype(np.float32)
+    method = fk.MonteCarlo(5000, rng=0, estimator="outer_product")
+    F, G = (
+        fk.expected_information(fk.sampled.Model(f, sampler=draw_logistic, parameters=("mu", "s")), [0.0, 1.0], method=method)
+        for f in (rough, logistic_density)
+    )
+    difference = np.abs(F.dense() - G.dense()).max()
+    assert 1e-9 < difference < 1e-4
+    assert np.abs(F._errors.replicates[-1].dense() - F.dense()).max() > difference / 10  # the replicate of the numeric error
+
+
+def test_rough_differences_where_draws_differ_and_fine_ones_where_they_agree() -> None:
+    """One score evaluation for each parameter, or two."""
+    assert information("logistic", fk.MonteCarlo(3000, rng=0))._provenance.draws > 0.9 * 3000 / 3
+    assert information("student", fk.MonteCarlo(3000, rng=0))._provenance.draws <= 3000 / 5
+
+
+def test_steps_suit_parameters_far_from_their_deviation() -> None:
+    """A location of 1e4, or 0, with a deviation of 1e-2 leaves a Hessian six digits at least."""
+    score = lambda x, t: np.tanh((x - t[0]) / 0.02)[:, None] * 100
+    sampler = lambda t, n, rng: rng.logistic(t[0], 0.01, n)
+    model = fk.sampled.Model(score=score, sampler=sampler, parameters=("mu",))
+    for place in (0.0, 1e4):
+        F = fk.expected_information(model, [place], method=fk.MonteCarlo(100_000, rng=0, estimator="bartlett"))
+        assert float(F) == pytest.approx(1e4 / 3, rel=1e-6)
+
+
 # -- a tolerance
 
 
@@ -154,7 +235,7 @@ def test_to_a_tolerance_and_no_further() -> None:
 
 def test_a_ceiling_that_is_reached_is_told() -> None:
     with pytest.warns(
-        monte_carlo.ToleranceWarning, match=r"ceiling n=3000 was reached at a relative error of .* should reach it"
+        diagnostics.ToleranceWarning, match=r"ceiling n=3000 was reached at a relative error of .* should reach it"
     ):
         run(fk.MonteCarlo(3000, rng=0, estimator="outer_product", rtol=0.001))
 
@@ -173,6 +254,19 @@ def test_processes_threads_and_one_worker_give_the_same_bits() -> None:
             np.testing.assert_array_equal(alone.mcse, F.mcse)
 
 
+def test_dask_gives_the_same_bits() -> None:
+    distributed = pytest.importorskip("distributed")
+    method = lambda workers: fk.MonteCarlo(60_000, rng=7, workers=workers, estimator="bartlett")
+    with (
+        warnings.catch_warnings(),
+        distributed.LocalCluster(2, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        warnings.simplefilter("ignore")  # of Dask's own
+        F = run(method(client.get_executor()))
+    np.testing.assert_array_equal(F.dense(), run(method(1)).dense())
+
+
 def fatal_score(x: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Ends a worker, never the process that asked."""
     if os.environ.get("FISHERKIT_TEST_PARENT") != str(os.getpid()):
@@ -186,6 +280,41 @@ def test_the_chunk_of_a_killed_worker_is_done_again(monkeypatch: pytest.MonkeyPa
     with ProcessPoolExecutor(2) as pool, pytest.warns(chunks.WorkerWarning, match="a worker died at chunk"):
         F = run(method(pool), score=fatal_score)
     np.testing.assert_array_equal(F.dense(), run(method(1)).dense())
+
+
+class Unreliable(ThreadPoolExecutor):
+    """An executor with an exception of its own for a worker that was lost, as Dask's."""
+
+    def submit(self, function: Any, /, *given: Any, **named: Any) -> Any:
+        def lost() -> None:
+            raise ConnectionError("worker lost")
+
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().submit(*((lost,) if self.calls == 2 else (function, *given)), **named)
+
+
+def test_whatever_an_executor_calls_a_lost_worker() -> None:
+    method = lambda workers: fk.MonteCarlo(50_000, rng=7, workers=workers, estimator="outer_product")
+    with Unreliable(2) as pool, pytest.warns(chunks.WorkerWarning, match=r"at chunk 16384 \(ConnectionError\)"):
+        F = run(method(pool))
+    np.testing.assert_array_equal(F.dense(), run(method(1)).dense())
+
+
+def test_an_error_of_the_score_is_no_lost_worker() -> None:
+    def failing(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        raise ZeroDivisionError("of the user")
+
+    with pytest.raises(ZeroDivisionError, match="of the user"):
+        run(fk.MonteCarlo(50_000, rng=0, workers=2, estimator="outer_product"), score=failing)
+
+
+def test_a_bar_over_the_chunks(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    run(fk.MonteCarlo(30_000, rng=0, estimator="outer_product", progress=True))
+    told = capsys.readouterr()
+    assert "information" in told.err
+    assert "chunks" in told.err
+    assert told.out == ""
 
 
 def test_a_model_that_cannot_be_sent_to_processes_is_told_the_cure() -> None:
@@ -244,7 +373,7 @@ fk.expected_information(model, [0.0], method=fk.MonteCarlo(10**8, rng=0, estimat
     arrays, meta = (
         fk.storage.read(path) if hasattr(fk, "storage") else __import__("fisherkit.storage", fromlist=["read"]).read(path)
     )
-    assert arrays["n"].sum() == meta["state"][0] * monte_carlo.CHUNK
+    assert arrays["n"].sum() == meta["state"][0] * chunks.CHUNK
     assert meta["state"][0] >= 8
 
 
@@ -305,7 +434,7 @@ def test_what_an_accumulator_refuses() -> None:
 @pytest.mark.parametrize("name", ["weibull", "gumbel", "latent count"])
 def test_intervals_of_few_draws_hold_the_exact_value(name: str) -> None:
     """Plain normal intervals of these hold it in 80 to 90 %; 120 runs have an error of 2 points."""
-    found, _, _ = coverage(name, lambda seed: fk.MonteCarlo(200, rng=seed), 120)
+    found = coverage(name, lambda seed: fk.MonteCarlo(200, rng=seed), 120).shares
     assert all(88 < share < 99.5 for share in found.values()), found
 
 
@@ -313,8 +442,18 @@ def test_intervals_of_few_draws_hold_the_exact_value(name: str) -> None:
 @pytest.mark.parametrize("n", [200, 2000])
 @pytest.mark.parametrize("name", [name for name in PROBLEMS if name != "g-and-k"])
 def test_intervals_are_calibrated(name: str, n: int) -> None:
-    found, _, _ = coverage(name, lambda seed: fk.MonteCarlo(n, rng=1000 + seed), 400)
-    assert all(share > 89 for share in found.values()), found
+    found = coverage(name, lambda seed: fk.MonteCarlo(n, rng=1000 + seed), 400).shares
+    assert all(not share < 90.5 for share in found.values()), found
+
+
+def test_the_interval_of_a_function_that_is_flat_at_the_exact_value() -> None:
+    """The trace of s s' is 1 for every draw of a Cauchy law, so that its log-determinant varies to second order only."""
+    held = [
+        low <= np.log(0.25) <= high
+        for seed in range(120)
+        for low, high in [information("cauchy", fk.MonteCarlo(200, rng=seed)).interval_of(lambda F: F.logdet)]
+    ]
+    assert np.mean(held) > 0.9
 
 
 def test_the_bias_of_the_inverse_is_told() -> None:
@@ -369,7 +508,7 @@ def test_scores_that_are_not_finite() -> None:
     bad = lambda x, t: np.where(x[:, None] > 5, np.nan, normal_score(x, t))
     with pytest.raises(fk.errors.DataError, match=r"the score of observation \d+ in mu is nan"):
         run(fk.MonteCarlo(20_000, rng=0, estimator="outer_product"), score=bad)
-    with pytest.warns(monte_carlo.OmittedWarning, match="draws with a score that is not finite were left out"):
+    with pytest.warns(diagnostics.OmittedWarning, match="draws with a score that is not finite were left out"):
         F = run(fk.MonteCarlo(2000, rng=0, estimator="outer_product", nan_policy="omit"), score=bad)
     assert 1900 < F._provenance.draws < 2000
 
@@ -385,7 +524,7 @@ def test_an_information_that_is_infinite_does_not_settle() -> None:
 
 def test_a_hessian_of_another_density_is_told() -> None:
     wrong = lambda x, t: 1.5 * np.stack([np.stack([0 * x - 0.25, 0 * x], 1), np.stack([0 * x, 0 * x - 0.5], 1)], 2)
-    with pytest.warns(monte_carlo.SamplerMismatchWarning, match=r"E\[s s' \+ H\] is not zero"):
+    with pytest.warns(diagnostics.SamplerMismatchWarning, match=r"E\[s s' \+ H\] is not zero"):
         run(fk.MonteCarlo(20_000, rng=0, estimator="hessian"), hessian=wrong)
 
 
@@ -398,8 +537,8 @@ REFUSED = {
         "an average over draws takes no rtol",
     ),
     "one hessian": (
-        lambda: run(fk.MonteCarlo(9, rng=0, estimator="hessian")),
-        "budget for 1 Hessians of 5 score evaluations; give n=10",
+        lambda: run(fk.MonteCarlo(5, rng=0, estimator="hessian")),
+        "budget for 1 Hessians of 3 score evaluations; give n=6",
     ),
 }
 
