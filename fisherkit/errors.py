@@ -73,6 +73,10 @@ class IndefiniteInformationError(FisherkitError, ArithmeticError):
     """Some direction has negative information: not a maximum, or wrong entries."""
 
 
+class NotAtMaximumWarning(UserWarning):
+    """The scores of the data do not add up to 0: theta is no maximum of their likelihood."""
+
+
 class NetworkStateError(FisherkitError, RuntimeError):
     """The network is in a state without per-example scores: BatchNorm in train mode, active Dropout."""
 

@@ -28,6 +28,7 @@ from .parameters import Parameters
 from .provenance import KINDS, Provenance
 from .report import Report
 from .report import report as make_report
+from .rows import Sample
 from .structures.base import Structure
 from .structures.dense import Dense
 from .structures.diagonal import Diagonal
@@ -148,6 +149,11 @@ class FisherInformation:
         return self._provenance.error_bound
 
     @property
+    def sample(self) -> Sample | None:
+        """What the data were, of an observed or empirical information: rows, those omitted, clusters, and their score sum."""
+        return self._provenance.sample
+
+    @property
     def mcse(self) -> Any:
         """Monte Carlo standard error of each kept entry, in the form of `dense` or `diagonal`.
 
@@ -263,6 +269,8 @@ class FisherInformation:
         told.append(f"parameters={self.parameters}")
         if self.error_bound is not None:
             told.append(f"error_bound={self.error_bound:.1g}")
+        if self.sample is not None:
+            told.append(self.sample.told)
         if self.structure == "dense" and p <= 512 and is_numeric(self._structure.dense()):
             told.append(f"condition={self._told_condition()}")
         return f"FisherInformation({', '.join(part for part in told if part)})"

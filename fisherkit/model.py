@@ -11,6 +11,7 @@ from .errors import MethodError
 from .information import FisherInformation
 from .methods import Method
 from .parameters import Parameters
+from .rows import read, unmasked
 from .uncertainty import Expectation
 
 Theta = Mapping[Any, Any] | Any
@@ -31,6 +32,8 @@ class Model(ABC):
     structures: ClassVar[tuple[str, ...]] = ("dense", "diagonal")
     covariates: tuple[str, ...] = ()
     """Known constants that may differ from row to row of the data: then an expectation is a mean over their rows."""
+    counts_rows: ClassVar[bool] = False
+    """Whether the data verbs take `rows.Rows` for data: weights, clusters, and rows left out."""
 
     def score(self, theta: Theta, *, data: Any) -> Any:
         self._refuse("score")
@@ -43,6 +46,10 @@ class Model(ABC):
 
     def empirical_information(self, theta: Theta, *, data: Any, structure: str) -> FisherInformation:
         self._refuse("empirical_information")
+
+    def used_data(self, data: Any) -> Any:
+        """What the model reads of the data; its own where none are given."""
+        return data
 
     # -- for bounds
 
@@ -101,6 +108,18 @@ def as_model(value: Any) -> Model:
         return value
     model: Model = _track(value).as_model(value)
     return model
+
+
+def counted(source: Model, data: Any, *, weights: Any = None, clusters: Any = None, nan_policy: str = "raise") -> Any:
+    """The data, as `rows.Rows` where rows are to count otherwise than once each."""
+    if weights is None and clusters is None and nan_policy == "raise":
+        return unmasked(data)
+    if not source.counts_rows:
+        raise MethodError(
+            "weights=, clusters= and nan_policy= are for models whose data are rows: a symbolic.Model, a sampled.Model or a "
+            f"scipy.stats family; this is a {type(source).__module__}.{type(source).__name__}."
+        )
+    return read(source.used_data(data), weights=weights, clusters=clusters, nan_policy=nan_policy)
 
 
 def as_location_family(value: Any) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -19,3 +20,9 @@ def require(library: str, *, extra: str, what: str) -> Any:
         return import_module(library)
     except ImportError as error:
         raise MissingDependencyError(f"{what} needs {library}: pip install 'fisherkit[{extra}]'.") from error
+
+
+def if_loaded(package: str, name: str) -> tuple[type, ...]:
+    """A class, for `isinstance`, of a package that was imported; none else, as no object can be one."""
+    source = sys.modules.get(package)
+    return () if source is None else (getattr(source, name),)

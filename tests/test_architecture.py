@@ -33,7 +33,7 @@ LAYERS = (
     "formulas jacobians storage uncertainty",
     "expressions provenance ratios report structures",
     "parameters progress quadrature",
-    "arrays deadline limits methods optional panels tables",
+    "arrays deadline limits methods optional panels rows tables",
     "errors",
 )
 
@@ -62,7 +62,7 @@ PUBLIC = {
         errors estimation expected_information forecast geometry load misspecified_bound networks observed_information plots
         sampled score spectra symbolic van_trees_bound""",
     "fisherkit.symbolic": "ExponentialFamily Independent Model as_location_family as_model parse_expression parse_model",
-    "fisherkit.sampled": "Accumulator Family GaussianModel LatentModel Model Simulator as_location_family as_model",
+    "fisherkit.sampled": "Accumulator Family GaussianModel LatentModel Model NoisyModel Simulator as_location_family as_model",
     "fisherkit.networks": "Bernoulli Categorical EKFAC Gaussian HeteroscedasticGaussian KFAC Likelihood LowRank Model Poisson",
     "fisherkit.bounds": """Bound barankin_bound bhattacharyya_bound chapman_robbins_bound constrained_bound cramer_rao_bound
         efficiency efficient_estimator hybrid_bound misspecified_bound van_trees_bound""",
@@ -83,11 +83,11 @@ PUBLIC = {
         check_reparametrization check_scores check_total""",
     "fisherkit.errors": """ConvergenceError
         DataError EntriesError FisherkitError IdentityError IndefiniteInformationError LayoutError
-        MemoryBudgetError MethodError MissingDependencyError NetworkStateError PrecisionError RegularityError
+        MemoryBudgetError MethodError MissingDependencyError NetworkStateError NotAtMaximumWarning PrecisionError RegularityError
         SingularInformationError StorageError TextError""",
     "fisherkit.information.FisherInformation": """at bias_of condition dense diagonal eigenvalues error_bound fix interval_of
         inverse join kind lambdify latex logdet marginalize mcse mcse_of method n of parameters per_observation point quadratic
-        rank rename report reparametrize save solve standard_errors structure total trace with_prior""",
+        rank rename report reparametrize save solve sample standard_errors structure total trace with_prior""",
 }
 
 #: What an installation brings. Half of the users need no PyTorch; nobody needs torchvision.

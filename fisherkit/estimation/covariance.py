@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..model import as_model, counted
 from ..parameters import Parameters
+from ..rows import Rows
 from .likelihood import likelihood
 
 
@@ -34,7 +35,16 @@ class Covariance:
         return self.matrix
 
 
-def sandwich(model: Any, theta: Any, data: Any, *, clusters: Any = None, small_sample: bool = False) -> Covariance:
+def sandwich(
+    model: Any,
+    theta: Any,
+    data: Any = None,
+    *,
+    weights: Any = None,
+    clusters: Any = None,
+    nan_policy: str = "raise",
+    small_sample: bool = False,
+) -> Covariance:
     r"""Covariance of a maximum-likelihood estimate that does not rest on the model being true.
 
     :math:`A^{-1} B A^{-1}` with A the observed information and B the sum of outer products of scores; with ``clusters``, of the
@@ -46,7 +56,12 @@ def sandwich(model: Any, theta: Any, data: Any, *, clusters: Any = None, small_s
     theta : mapping from name to value
         The estimate.
     data : array of n observations, or mapping from name to column
+    weights : array (n,), optional
+        How often each observation counts, as for `observed_information`; for weights that are no counts, such as those of a
+        survey, give each row a cluster of its own.
     clusters : sequence of n labels, optional
+    nan_policy : {"raise", "omit"}
+        What an observation with a missing or infinite value does.
     small_sample : bool
         Multiply by :math:`\frac{n}{n-p}`, or with G clusters by :math:`\frac{G}{G-1}\frac{n-1}{n-p}`, as Stata does.
 
@@ -78,27 +93,12 @@ def sandwich(model: Any, theta: Any, data: Any, *, clusters: Any = None, small_s
     >>> bool(robust[1] > 1.2 * plain[1])
     True
     """
-    own, at = likelihood(model, theta, data, kind="observed")
-    s = own.score(own.theta(at))
-    n, p = s.shape
-    factor = n / (n - p) if small_sample else 1.0
-    if clusters is not None:
-        s = _clustered(s, clusters)
-        factor = len(s) / (len(s) - 1) * (n - 1) / (n - p) if small_sample else 1.0
-    half = np.asarray(own.information(own.theta(at)).solve(s.T))
-    return Covariance(factor * half @ half.T, own.parameters)
-
-
-def _clustered(s: np.ndarray, clusters: Any) -> np.ndarray:
-    """Sums of the scores over each cluster."""
-    labels = np.asarray(clusters)
-    if labels.shape != (len(s),):
-        raise DataError(f"clusters must hold one label for each of the {len(s)} observations; got shape {labels.shape}.")
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise DataError(f"clusters must have no missing label; entry {int(np.argmax(~np.isfinite(labels)))} is missing.")
-    groups, index = np.unique(labels, return_inverse=True)
-    if len(groups) < 2:
-        raise DataError("clusters holds one label only: a covariance needs two clusters at least.")
-    out = np.zeros((len(groups), s.shape[1]))
-    np.add.at(out, index, s)
-    return out
+    source = as_model(model)
+    rows = Rows.of(counted(source, data, weights=weights, clusters=clusters, nan_policy=nan_policy))
+    own, at = likelihood(source, theta, rows if source.counts_rows else rows.data, kind="observed")
+    A = own.information(own.theta(at))
+    root = rows.root(own.score(own.theta(at)))
+    half = np.asarray(A.solve(root.T))
+    n, p, groups = A.n, len(half), len(root)
+    factor = groups / (groups - 1) * (n - 1) / (n - p) if clusters is not None else n / (n - p)
+    return Covariance((factor if small_sample else 1.0) * half @ half.T, own.parameters)

@@ -100,7 +100,7 @@ def score_test(
     """
     own, at = likelihood(model, start, data, kind=information)
     theta, _ = _under(own, at, null)
-    score = own.score(theta).sum(axis=0)
+    score = own.score_sum(theta)
     statistic = float(score @ np.asarray(own.information(theta).solve(score)))
     return _chi_squared("score", statistic, _size(own.parameters, null))
 

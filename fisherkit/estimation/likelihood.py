@@ -16,6 +16,7 @@ from ..information import FisherInformation
 from ..methods import Method
 from ..model import Model, as_model
 from ..parameters import Parameters, concatenate
+from ..rows import Rows
 
 KINDS = ("expected", "observed", "empirical")
 
@@ -64,6 +65,10 @@ class Likelihood:
         """(n, p) scores of the observations in all parameters."""
         return np.asarray(self.model.score(theta, data=self.data), dtype=float)
 
+    def score_sum(self, theta: Mapping[str, Any]) -> np.ndarray:
+        """(p,) their sum, each as often as its observation counts."""
+        return Rows.of(self.data).total(self.score(theta))
+
     def information(self, theta: Mapping[str, Any], *, kind: str | None = None) -> FisherInformation:
         """Over all n observations, in the free parameters."""
         kind = kind or self.kind
@@ -76,8 +81,9 @@ class Likelihood:
         return F.fix(*self.known) if self.known else F
 
     def _expected(self, theta: Mapping[str, Any]) -> FisherInformation:
-        inputs = self.data if self.model.covariates and not _is_array(self.data) else None
-        n = len(self.score(theta))
+        rows = Rows.of(self.data)
+        inputs = self.data if self.model.covariates and not _is_array(rows.data) else None
+        n = rows.count(len(self.score(theta)))
         if inputs is None and self.formula is not None:
             with suppress(DataError):  # a removable singularity
                 return self.formula.at(theta).total(n)

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ConvergenceError, DataError, IndefiniteInformationError
 from ..information import FisherInformation
 from ..methods import Method
+from ..model import as_model, counted
 from ..tables import table
 from .covariance import Covariance
 from .likelihood import Likelihood, likelihood
@@ -69,6 +70,8 @@ def fisher_scoring(
     start: Any,
     data: Any = None,
     *,
+    weights: Any = None,
+    nan_policy: str = "raise",
     information: str = "expected",
     method: Method | None = None,
     tolerance: float = 1e-8,
@@ -87,6 +90,10 @@ def fisher_scoring(
     start : mapping from name to value
         Inside the domain.
     data : array of n observations, or mapping from name to column, or data frame
+    weights : array (n,), optional
+        How often each observation counts, as for `observed_information`.
+    nan_policy : {"raise", "omit"}
+        What an observation with a missing or infinite value does.
     information : {"expected", "observed", "empirical"}
         Which information is the metric, and is returned: ``"expected"`` is Fisher scoring, ``"observed"`` Newton's method,
         ``"empirical"`` that of Berndt, Hall, Hall and Hausman. All end at the same estimate; the standard errors differ.
@@ -130,7 +137,9 @@ def fisher_scoring(
     >>> fk.estimation.fisher_scoring(waiting, {"rate": 1.0}, [0.3, 0.9, 0.1, 0.7, 0.5]).estimate["rate"].round(12)
     np.float64(2.0)
     """
-    own, at = likelihood(model, start, data, kind=information, method=method)
+    source = as_model(model)
+    rows = counted(source, data, weights=weights, nan_policy=nan_policy)
+    own, at = likelihood(source, start, rows, kind=information, method=method)
     return climb(own, at, tolerance=tolerance, max_iterations=max_iterations)
 
 
@@ -177,7 +186,7 @@ def _step(own: Likelihood, at: np.ndarray) -> tuple[FisherInformation, np.ndarra
     """The information, the scoring step, and its length in standard errors."""
     theta = own.theta(at)
     positions = own.parameters.positions(own.free.names)
-    score = own.score(theta).sum(axis=0)[positions]
+    score = own.score_sum(theta)[positions]
     F = own.information(theta)
     try:
         step = np.asarray(F.solve(score))

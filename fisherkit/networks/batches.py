@@ -66,6 +66,8 @@ def of_pairs(data: Any, device: torch.device, *, mask: Mask = None, size: int = 
         return
     if isinstance(data, Tensor):
         raise DataError("labels are needed: give data=(inputs, labels), or a loader that yields such pairs.")
+    if isinstance(data, tuple) and len(data) == 2 and (isinstance(data[0], (Tensor, Mapping)) or hasattr(data[0], "shape")):
+        raise LayoutError(f"data=(inputs, labels) must be tensors (torch.as_tensor makes one of an array); got {_told(data)}.")
     for item in _loader(data, "data"):
         if not (isinstance(item, Mapping) or _is_pair(item)):
             raise DataError(f"a loader for data= must yield pairs (inputs, labels) of tensors; got {_told(item)}.")
@@ -118,7 +120,7 @@ def count(value: Any, size: int) -> int | None:
 def examples(value: Any) -> int:
     """The number of examples in a tensor, or in a tuple or a mapping of them."""
     parts = [value] if isinstance(value, Tensor) else list(value.values() if isinstance(value, Mapping) else value)
-    return len(parts[0]) if parts[0].ndim else 0
+    return len(parts[0]) if parts and isinstance(parts[0], Tensor) and parts[0].ndim else 0
 
 
 def is_whole(value: Any) -> bool:
@@ -138,8 +140,10 @@ def _labelled(value: Any, mask: Mask) -> Item:
             raise DataError(f"labels are needed: a mapping for data= has an entry 'labels'; got {_told(value)}.")
         return _item(value, mask)
     item = replace(_item(value[0], mask, raw=value), labels=value[1])
-    if item.labels is not None and len(item.labels) != len(item):
-        raise DataError(f"data=(inputs, labels) must have as many labels as inputs; got {len(item)} and {len(item.labels)}.")
+    labels: Tensor = value[1]
+    if labels.ndim == 0 or len(labels) != len(item):
+        found = len(labels) if labels.ndim else "a single one"
+        raise DataError(f"data=(inputs, labels) must have as many labels as inputs; got {len(item)} and {found}.")
     return item
 
 
@@ -179,10 +183,17 @@ def _inputs(value: Any, keys: tuple[str, ...]) -> Inputs:
         told = (
             ", ".join(f"{name}: {type(part).__name__}" for name, part in zip(names, parts, strict=True)) if keys else _told(value)
         )
-        raise LayoutError(f"inputs must be a tensor, a tuple or a mapping of tensors, or a loader of them; got {told}.")
+        raise LayoutError(
+            f"inputs must be a tensor, a tuple or a mapping of tensors, or a loader of them; got {told}. "
+            "torch.as_tensor makes one."
+        )
+    for name, part in zip(names, parts, strict=True):
+        if part.layout != torch.strided or part.is_meta:
+            what = "on the meta device, without numbers" if part.is_meta else f"{part.layout}: .to_dense() makes it one"
+            raise LayoutError(f"inputs must be dense tensors; {name} is {what}.")
     if any(part.ndim == 0 or len(part) != len(parts[0]) for part in parts):
         found = [f"{name} {tuple(part.shape)}" if keys else tuple(part.shape) for name, part in zip(names, parts, strict=True)]
-        raise LayoutError(f"inputs must have one row per example; got shapes {found}.")
+        raise LayoutError(f"inputs must have one row per example; got shapes {found}. Batches come as [(X1,), (X2,), ...].")
     for name, part in zip(names, parts, strict=True):
         if not part.is_floating_point() or bool(torch.isfinite(part.sum())):  # a sum is finite where all parts are
             continue

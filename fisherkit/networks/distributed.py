@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, MethodError, NetworkStateError
+from ..errors import DataError, LayoutError, MethodError, NetworkStateError
 from ..parameters import Parameters
 from ..structures.base import Structure
 from .batches import Item
 from .kept import FLUSH, Kept
+from .sharded import whole
 
 BLOCK = FLUSH  # batches that one process takes at a time: as many as are summed before float64 takes over
 
@@ -107,7 +108,7 @@ class Dealt(Alone):
     def together(self, weights: Sequence[Tensor]) -> Iterator[None]:
         self._device = weights[0].device
         try:
-            norm = float(sum((w.detach().double() ** 2).sum() for w in weights))
+            norm = float(sum((whole(w.detach()).double() ** 2).sum() for w in weights))
             self._agree(norm, "weights; the squares of all sum to {low:.17g} in one process and to {high:.17g} in another")
             yield
         except BaseException:
@@ -122,10 +123,19 @@ class Dealt(Alone):
         for kept in self._sums:
             mine = kept.taken()
             for rank in range(self._size):
-                arrays = mine if rank == self._rank else [torch.empty_like(array) for array in mine]
-                for array in arrays:
-                    self._dist.broadcast(array, src=self._dist.get_global_rank(self._group, rank), group=self._group)
-                kept.add_up(arrays)
+                kept.add_up(self._sent(mine, rank))
+
+    def _sent(self, mine: list[Tensor], rank: int) -> list[Tensor]:
+        """The arrays of one process, whose shapes the others need not know: theirs of a block without batches may be none."""
+        source = self._dist.get_global_rank(self._group, rank)
+        told = [[tuple(array.shape) for array in mine]]
+        self._dist.broadcast_object_list(told, src=source, group=self._group)
+        arrays = (
+            mine if rank == self._rank else [torch.empty(shape, dtype=torch.float64, device=self._device) for shape in told[0]]
+        )
+        for array in arrays:
+            self._dist.broadcast(array, src=source, group=self._group)
+        return arrays
 
     def _agree(self, value: float, message: str, *, done: bool = False) -> None:
         """Refuse, in every process, what differs between them or what one has met."""
@@ -143,6 +153,14 @@ class Dealt(Alone):
         self._dist.all_reduce(told, op=self._dist.ReduceOp.MIN, group=self._group)
         least, low, high, every, some = told.tolist()
         return least, low, -high, -some, every
+
+
+def from_first(tensors: Sequence[Tensor], group: Any) -> None:
+    """What the first process of a group has, in all of them: decompositions differ in their bits between machines."""
+    import torch.distributed as dist
+
+    for tensor in tensors:
+        dist.broadcast(tensor, src=dist.get_global_rank(group, 0), group=group)
 
 
 class Ordered:
@@ -163,9 +181,14 @@ class Ordered:
         return arrays
 
     def add_up(self, arrays: list[Tensor]) -> None:
+        """A block's sums; none where it had no batches and does not know their shapes."""
+        if not arrays:
+            return
         if self._total is None:
             self._total = [array.clone() for array in arrays]
             return
+        if [array.shape for array in arrays] != [total.shape for total in self._total]:
+            raise LayoutError("a layer is used by some blocks of batches only, so that their sums have no common form.")
         for total, array in zip(self._total, arrays, strict=True):
             total += array
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, distributions
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 
 from ..errors import DataError, LayoutError, MethodError
 from . import random_state
@@ -81,7 +81,7 @@ class FromDistribution(Likelihood):
         with torch.enable_grad():
             z = output.detach().requires_grad_()
             try:
-                built = self.build(z)
+                built = checked(self.build(z))
             except (ValueError, IndexError, TypeError, RuntimeError, AttributeError) as error:
                 raise LayoutError(
                     f"the likelihood cannot build a distribution from an output of shape {shape}: {error}"
@@ -157,9 +157,25 @@ class FromDistribution(Likelihood):
 
     def _built(self, output: Tensor) -> Distribution:
         try:
-            return self.build(output)
+            return checked(self.build(output))
         except ValueError as error:  # an argument outside its domain, such as a scale that has become 0
             raise DataError(f"the output gives no distribution: {error}") from error
+
+
+def checked(built: Distribution) -> Distribution:
+    """Itself, with arguments in their domains: torch.compile turns PyTorch's own check off, for the whole process."""
+    if not isinstance(built, Distribution) or type(built).arg_constraints is Distribution.arg_constraints:
+        return built
+    for name, constraint in built.arg_constraints.items():
+        if name not in vars(built) or constraints.is_dependent(constraint):
+            continue
+        if not bool(constraint.check(value := getattr(built, name)).all()):
+            raise ValueError(
+                f"Expected parameter {name} of {built} to satisfy {constraint}; found {value.flatten()[:5].tolist()}"
+            )
+    for part in vars(built).values():
+        checked(part)  # of a mixture, or of independent ones
+    return built
 
 
 def _by_arguments(z: Tensor, base: Distribution, weights: Tensor | None) -> Root:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -23,13 +23,15 @@ from ..parameters import Parameters
 from ..progress import shown
 from ..provenance import Provenance
 from ..structures.base import Structure
+from ..structures.kronecker import Kronecker
 from ..structures.operator import Operator
 from ..uncertainty import LeaveOneOut
 from . import batches, estimators
 from .batches import Item, Mask
-from .choice import kept_as
+from .choice import first_pass, kept_as
 from .counting import Counting
-from .distributed import Alone, Dealt
+from .distributed import Alone, Dealt, from_first
+from .eigenbasis import in_basis
 from .estimators import BatchScores, Plan
 from .kept import Kept, KeptDense
 from .layers import trusted
@@ -37,8 +39,9 @@ from .likelihood import Likelihood
 from .likelihoods import as_likelihood
 from .network import Inputs, Network, undisturbed, unwrap
 from .operator import Datum, NetworkProduct, Term, held
-from .refusals import check_finite, check_passes, check_state
+from .refusals import check_finite, check_passes, check_same, check_state
 from .selection import Choice, selected
+from .sharded import whole
 from .sums import Batch
 
 HESSIAN_ROWS = 64  # taken at a time: each holds a backward pass
@@ -124,7 +127,7 @@ class Model(model.Model):
         self.module = unwrap(module)
         self.likelihood = as_likelihood(likelihood)
         self.counting = Counting(per, mask, shift)
-        self._params = params if params is None or isinstance(params, str) or callable(params) else tuple(params)
+        self._params = tuple(params) if isinstance(params, Iterable) and not isinstance(params, str) else params
         self._progress, self._group = progress, process_group
         if self._params is not None:
             selected(self.module, self._params)  # a name that fits nothing is told at once
@@ -165,12 +168,12 @@ class Model(model.Model):
             refuse_options(method, what="a network", taken=("estimator",))
         if structure == "operator":
             return self._operator(theta, inputs, method or Exact())
-        kind = kept_as(
-            structure,
-            lambda kfac: self._first(
-                inputs, lambda: self.expected_information(theta, inputs=inputs, method=method, structure=kfac)
-            ),
+        once = replace(method, groups=0) if isinstance(method, MonteCarlo) else method
+        kind = self._kind(
+            structure, inputs, lambda first: self.expected_information(theta, inputs=inputs, method=once, structure=first), method
         )
+        if isinstance(kind, FisherInformation):
+            return kind
         if isinstance(method, MonteCarlo):
             mean, errors = self._monte_carlo(theta, inputs, method, kind)
             method = method if errors else replace(method, groups=0)
@@ -200,9 +203,9 @@ class Model(model.Model):
             )
             product, count = self._product(theta, found, mean=False)
             return FisherInformation.of(product, Provenance(kind="empirical", n=count))
-        kind = kept_as(
-            structure, lambda kfac: self._first(data, lambda: self.empirical_information(theta, data=data, structure=kfac))
-        )
+        kind = self._kind(structure, data, lambda first: self.empirical_information(theta, data=data, structure=first))
+        if isinstance(kind, FisherInformation):
+            return kind
         with self._shared(kind) as share:
             kept, count = share.sum(lambda: self._kept(kind)), 0
             for batch, labels, weights in self._labelled(theta, data, share):
@@ -257,7 +260,7 @@ class Model(model.Model):
         data: list[Datum] = []
         count = 0
         for batch, vectors, weights in found:
-            network.keys = batch.network.keys
+            network.keys, network.has_inputs = batch.network.keys, batch.network.has_inputs
             count += self.counting.number(self.likelihood, batch.output, weights)
             data.append(held(batch, vectors, weights, data))
         divisor = _some(count) if mean else 1
@@ -276,12 +279,24 @@ class Model(model.Model):
         kind.check(self.parameters, sums)
         return kind(self.parameters, self.device)
 
-    def _first(self, source: Any, verb: Callable[[], FisherInformation]) -> Structure:
-        """The first of two passes over the data."""
-        self._alone("structure='ekfac'")
+    def _kind(
+        self, structure: Any, source: Any, verb: Callable[[Any], FisherInformation], method: Method | None = None
+    ) -> type[Kept] | FisherInformation:
+        """What is kept of a pass over the data; of two passes the second, after the first, or the end where that was enough."""
+        grouped = isinstance(method, MonteCarlo) and Plan(method, self.parameters.size).keep
+        first = first_pass(structure, keep=not grouped and self._group is None)
+        if first is None:
+            return kept_as(structure)
         if hasattr(source, "__next__"):
             raise DataError("structure='ekfac' passes over the data twice, and an iterator is spent after once: give a loader.")
-        return verb()._structure
+        found = verb(first)
+        factors = found._structure
+        if not isinstance(factors, Kronecker):
+            return found
+        basis = in_basis(factors.left, factors.right, factors.arrays["precision"], factors.parameters)
+        if self._group is not None:
+            from_first([side for sides in (basis.left, basis.right) for side in sides.values()], self._group)
+        return basis
 
     def _of_inputs(self, inputs: Any) -> Iterator[Item]:
         source = batches.of_inputs(inputs, self.device, mask=self.counting.mask)
@@ -314,12 +329,15 @@ class Model(model.Model):
         if few:
             network.keys = next(item.keys for item in first if len(item))
             layers = self._tried(network, few, summed=summed)
-        share = share or Alone()
+        share, largest = share or Alone(), 0
         for item in share.deal(chain(first, source)):
             if item.keys != network.keys:
                 raise LayoutError(f"every batch must have the same entries; the first had {network.keys}, another {item.keys}.")
             batch = BatchScores(network, item, share.start) if summed else Batch(network, layers, item.inputs, share.start)
             check_finite(network, item.inputs, batch.output, share.start)
+            if len(item) > largest:
+                largest = len(item)
+                check_same(network, item.inputs, batch.output, TRIAL)
             yield batch, item
             batch.release()
 
@@ -365,9 +383,11 @@ class Model(model.Model):
                 f"theta for a network is a mapping with a tensor for each of {self.parameters}, or None for its own."
             )
         for name, value in theta.items():
-            if tuple(value.shape) != tuple(own[name].shape):
-                raise LayoutError(f"theta[{name!r}] must have shape {tuple(own[name].shape)}; got {tuple(value.shape)}.")
-        return {name: torch.as_tensor(theta[name]).to(p) for name, p in own.items()}
+            if tuple(value.shape) != tuple(own[name].shape) or "complex" in str(value.dtype):
+                raise LayoutError(
+                    f"theta[{name!r}] must be real, of shape {tuple(own[name].shape)}; got {value.dtype}, {tuple(value.shape)}."
+                )
+        return {name: whole(torch.as_tensor(theta[name])).to(p.device, p.dtype) for name, p in own.items()}
 
     def _monte_carlo(
         self, theta: Theta, inputs: Any, method: MonteCarlo, kind: type[Kept]

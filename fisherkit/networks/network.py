@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from ..errors import LayoutError
 from . import random_state
+from .compiled import uncompiled
+from .copies import private
+from .sharded import whole
 
 Inputs = tuple[Tensor, ...]
 Result = TypeVar("Result")
@@ -37,13 +38,24 @@ class Network:
         self.keys = keys
         by_name = dict(module.named_parameters(remove_duplicate=False))
         given = {id(by_name[name]): value for name, value in values.items()}
-        memo: dict[int, Any] = {
-            id(p): nn.Parameter(_held(given.get(id(p), p), own), requires_grad=own and id(p) in given) for p in by_name.values()
+        own_parameters = {
+            id(p): nn.Parameter(_held(given.get(id(p), p), own), requires_grad=own and id(p) in given)
+            for p in {id(p): p for p in by_name.values()}.values()
         }
-        memo.update((id(kept), kept.detach()) for kept in _activations(module))  # deepcopy refuses them
-        self.module = copy.deepcopy(module, memo)
-        inside = dict(self.module.named_parameters(remove_duplicate=False))
-        self.values = {name: inside[name] for name in values}
+        self.module = private(module, own_parameters)
+        self.values = {name: own_parameters[id(by_name[name])] for name in values}
+        self.theirs = {id(by_name[name]): name for name in values}
+        self.has_weights, self.has_inputs = own, False  # or shares the caller's memory
+
+    def own_weights(self) -> None:
+        """Copies of the weights, for a network that writes to them."""
+        self.has_weights = True
+        for p in self.module.parameters():
+            p.data = p.data.clone()
+
+    def own_inputs(self) -> None:
+        """A copy of the inputs for each pass, for a network that writes to them."""
+        self.has_inputs = True
 
     def __call__(self, inputs: Inputs) -> Tensor:
         positional, named = self._arguments(inputs)
@@ -54,6 +66,8 @@ class Network:
         return _tensor(torch.func.functional_call(self.module, values, *self._arguments(inputs)))
 
     def _arguments(self, inputs: Inputs) -> tuple[Inputs, dict[str, Tensor]]:
+        if self.has_inputs:
+            inputs = tuple(x.clone() for x in inputs)
         return ((), dict(zip(self.keys, inputs, strict=True))) if self.keys else (inputs, {})
 
     @property
@@ -93,13 +107,15 @@ class Network:
 
 
 def _held(value: Tensor, own: bool) -> Tensor:
-    return value.detach().clone() if own else value.detach()
+    value = whole(value.detach()).data  # without the caller's count of changes
+    return value.clone() if own else value
 
 
 def undisturbed(verb: Callable[..., Result]) -> Callable[..., Result]:
     """A verb of a model, the same in any context of the caller's, who finds the random state as it was.
 
-    Neither ``no_grad``, inference mode nor autocast reaches inside; loaders that shuffle draw from a forked state.
+    Neither ``no_grad``, inference mode, autocast nor ``torch.compile`` reaches inside; loaders that shuffle draw from a forked
+    state.
     """
 
     @wraps(verb)
@@ -110,6 +126,7 @@ def undisturbed(verb: Callable[..., Result]) -> Callable[..., Result]:
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),
             random_state.kept(device),
+            uncompiled(),
         ):
             return verb(self, *arguments, **keywords)
 
@@ -125,13 +142,6 @@ def _tensor(output: Any) -> Tensor:
             "that does."
         )
     return logits
-
-
-def _activations(module: nn.Module) -> Iterator[Tensor]:
-    """Tensors with a history that a module has kept, as an attribute or inside one."""
-    for part in module.modules():
-        own = [value for name, value in vars(part).items() if name not in ("_parameters", "_buffers", "_modules")]
-        yield from (leaf for leaf in tree_leaves(own) if isinstance(leaf, Tensor) and not leaf.is_leaf)
 
 
 def unwrap(module: nn.Module) -> nn.Module:

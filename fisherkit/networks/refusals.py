@@ -11,10 +11,21 @@ from torch.utils._pytree import tree_leaves
 from ..errors import DataError, LayoutError, NetworkStateError
 from . import random_state
 from .network import Inputs, Network
+from .selection import check_there
+from .sharded import check_sharding
+from .watching import check_gradient, first_pass
+
+COUPLED = (
+    "the output of an example depends on the others in its batch, so it has no score of its own: use running statistics or "
+    "call module.eval()."
+)
 
 
 def check_state(module: nn.Module) -> None:
     """Refuse a module whose examples have no scores of their own."""
+    check_sharding(module)
+    for name, p in module.named_parameters():
+        check_there(name, p)
     for name, layer in module.named_modules():
         where = f"{type(layer).__name__} {name!r}".rstrip()
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (layer.training or layer.running_mean is None):
@@ -28,13 +39,16 @@ def check_state(module: nn.Module) -> None:
 def check_passes(network: Network, inputs: Inputs) -> Tensor:
     """The output of a few examples, refused when it is random, or when examples change each other's."""
     try:
-        output = network(inputs)
+        output = first_pass(network, inputs)
     except (TypeError, RuntimeError, IndexError) as error:
+        if isinstance(error, NetworkStateError):
+            raise
         names = [f"{key} " for key in network.keys] or [""] * len(inputs)
         found = ", ".join(f"{name}{tuple(x.shape)} {x.dtype}" for name, x in zip(names, inputs, strict=True))
+        several = "" if network.keys or len(inputs) == 1 else ", here one for each tensor (batches come as [(X1,), (X2,), ...])"
         raise LayoutError(
             f"the network cannot take these inputs, tensors of {found}: {error}. "
-            "inputs= holds the network's own arguments; labels belong to data=(inputs, labels)."
+            f"inputs= holds the network's own arguments{several}; labels belong to data=(inputs, labels)."
         ) from error
     if not output.is_floating_point():
         raise LayoutError(f"the network must return real floating-point numbers; got {output.dtype}.")
@@ -43,19 +57,39 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
             f"the network must return one row per example; {len(inputs[0])} examples gave an output of shape "
             f"{tuple(output.shape)}."
         )
+    check_gradient(network, inputs, output)
+    output = output.detach()
     check_finite(network, inputs, output, 0)
     if all(_draws(network, inputs) for _ in range(3)):  # thrice: another thread may draw in between
         raise NetworkStateError("the network draws random numbers (dropout?), so scores are random: call module.eval().")
-    tolerance = 1e3 * torch.finfo(output.dtype).eps * float(output.abs().max())
-    if not torch.allclose(network(inputs), output, rtol=0, atol=tolerance, equal_nan=True):
+    if not _alike(network(inputs), output):
         raise NetworkStateError("two passes over the same examples differ, so their scores are not defined: call module.eval().")
-    alone = network(tuple(x[:1] for x in inputs))
-    if not torch.allclose(alone[0], output[0], rtol=0, atol=tolerance, equal_nan=True):
+    try:
+        alone = network(tuple(x[:1] for x in inputs))
+    except (ValueError, RuntimeError, IndexError) as error:
         raise NetworkStateError(
-            "the output of an example depends on the others in its batch, so it has no score of its own: "
-            "use running statistics or call module.eval()."
-        )
+            f"the network takes {len(output)} examples but not one alone, which has no score of its own then: {error}"
+        ) from error
+    if not _alike(alone[0], output[0]):
+        raise NetworkStateError(COUPLED)
     return output
+
+
+def check_same(network: Network, inputs: Inputs, output: Tensor, few: int) -> None:
+    """Refuse a network whose first examples have another output in a batch than they have as a few."""
+    if len(output) <= few:
+        return
+    with torch.no_grad():
+        found = network(tuple(x[:few] for x in inputs))
+    if not _alike(output[:few], found):
+        raise NetworkStateError(f"{COUPLED} Or it draws random numbers in a large batch.")
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Up to rounding, which on a GPU may be that of TF32."""
+    exact = one.device.type == "cpu" or one.dtype != torch.float32
+    eps = torch.finfo(one.dtype).eps if exact else 2.0**-16
+    return one.shape == other.shape and bool(((one - other).abs() <= 1e3 * eps * other.abs().max()).all())
 
 
 def _draws(network: Network, inputs: Inputs) -> bool:

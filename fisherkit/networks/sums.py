@@ -44,15 +44,18 @@ class Batch:
 
     def add_squares(self, cotangents: Sequence[Tensor], total: dict[str, Tensor]) -> None:
         """Add sum_nk (J_n' c_nk)^2 for each parameter, over K vectors c of shape (b, ...)."""
-        told = self.forward.add_squares(cotangents, total)
+        self.add_rest(cotangents, total, self.forward.add_squares(cotangents, total))
+
+    def add_rest(self, cotangents: Sequence[Tensor], total: dict[str, Tensor], told: Sequence[Tensor] = ()) -> None:
+        """Those of the parameters that take the general way; and a look at what tells whether all sums are finite."""
         for rows in self._chunks(self.rest, 1):
             for cotangent in cotangents:
                 gradients = self.network.vjp(self.rest, tuple(x[rows] for x in self.inputs), cotangent[rows])
                 for name, g in gradients.items():
                     add_to(total, name, (g.double() ** 2).sum(dim=0))
-        told += [total[name] for name in self.rest if name in total]
+        told = [*told, *(total[name] for name in self.rest if name in total)]
         largest = [value.amax().double() for value in told if value.numel()]
-        if not bool(torch.isfinite(torch.stack(largest)).all()):
+        if largest and not bool(torch.isfinite(torch.stack(largest)).all()):
             self._refuse(cotangents)
 
     def add_products(self, cotangents: Sequence[Tensor], blocks: Blocks, total: Tensor) -> None:

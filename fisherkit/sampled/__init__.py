@@ -10,9 +10,20 @@ from .families import Family
 from .gaussian import GaussianModel
 from .latent import LatentModel
 from .model import Model
+from .perturbation import NoisyModel
 from .simulator import Simulator
 
-__all__ = ["Accumulator", "Family", "GaussianModel", "LatentModel", "Model", "Simulator", "as_location_family", "as_model"]
+__all__ = [
+    "Accumulator",
+    "Family",
+    "GaussianModel",
+    "LatentModel",
+    "Model",
+    "NoisyModel",
+    "Simulator",
+    "as_location_family",
+    "as_model",
+]
 
 
 def as_model(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import LayoutError
+from ..errors import DataError, FisherkitError, LayoutError
 from ..jacobians import differentiate
 
 LogDensity = Callable[[Any, Any], Any]
@@ -27,6 +27,8 @@ def evaluate(log_density: LogDensity, x: Any, theta: Any, n: int) -> Any:
             f"log_density(x, theta) must return one number per observation, shape ({n},); "
             f"got {tuple(getattr(values, 'shape', ()))}."
         )
+    if isinstance(values, np.ndarray) and values.dtype.kind not in ("fiubc" if np.iscomplexobj(theta) else "fiub"):
+        raise DataError(f"log_density(x, theta) must return real numbers; got dtype {values.dtype}.")
     return values
 
 
@@ -34,35 +36,20 @@ def values(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> np.
     """(n,) machine numbers."""
     n = len(x)
     with np.errstate(all="ignore"):
-        found = evaluate(log_density, _tensor(x), _tensor(theta), n) if kind == "torch" else evaluate(log_density, x, theta, n)
+        found = evaluate(log_density, tensor(x), tensor(theta), n) if kind == "torch" else evaluate(log_density, x, theta, n)
     return np.asarray(found, dtype=float)
 
 
 def scores(log_density: LogDensity, x: Any, theta: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, p) derivatives of each observation's log-density, and their error estimates."""
     if kind == "numeric":
+        with np.errstate(all="ignore"):
+            evaluate(log_density, x, theta, len(x))  # what is wrong at theta itself is told as it is
         columns = [_partial(log_density, x, theta, j) for j in range(len(theta))]
         values, errors = (np.stack(parts, axis=1) for parts in zip(*columns, strict=True))
         return values, errors
     values = (_torch if kind == "torch" else _complex)(log_density, x, theta)
     return values, np.zeros_like(values)
-
-
-def hessian(
-    log_density: LogDensity | None, score: Callable[[Any, Any], Any] | None, x: Any, theta: np.ndarray, kind: str
-) -> np.ndarray:
-    """(p, p) second derivatives of the summed log-density: the Jacobian of its score."""
-    if score is None and log_density is not None:
-        if kind == "torch":
-            return _torch_hessian(log_density, x, theta)
-        if kind == "numeric" and (direct := _summed_hessian(log_density, x, theta)) is not None:
-            return direct
-        own = log_density
-        score = lambda data, t: scores(own, data, t, kind)[0]  # noqa: E731 the score that was not given
-    assert score is not None
-    given = score
-    half = differentiate(lambda t: np.asarray(given(x, t), dtype=float).sum(axis=0), theta, name="the summed score")
-    return np.asarray(half + half.T) / 2
 
 
 def hessians(
@@ -73,9 +60,9 @@ def hessians(
     if kind == "torch" and score is None and log_density is not None:
         import torch
 
-        own, data = log_density, _tensor(x)
+        own, data = log_density, tensor(x)
         rows = lambda t: evaluate(own, data, t, n)  # noqa: E731 a curried argument
-        return np.asarray(torch.func.jacfwd(torch.func.jacfwd(rows))(_tensor(theta)))
+        return np.asarray(torch.func.jacfwd(torch.func.jacfwd(rows))(tensor(theta)))
     given = score or (lambda data, t: scores(log_density, data, t, kind)[0])  # type: ignore[arg-type]
     flat = differentiate(lambda t: np.asarray(given(x, t), dtype=float).ravel(), theta, name="the scores")
     out = flat.reshape(n, p, p)
@@ -113,44 +100,20 @@ def is_complex_safe(score: Callable[[Any, Any], Any], x: Any, theta: np.ndarray)
             moved = [score(x, theta + 1e-20j * e) for e in np.eye(len(theta))]
             if not all(np.iscomplexobj(value) and np.isfinite(value).all() for value in moved):
                 return False
-            here = np.asarray(score(x, theta), dtype=float)
-            exact = score_jacobians(score, x, theta, here, how="complex")
-        rough = score_jacobians(score, x, theta, here, how="central")
+            s = np.asarray(score(x, theta), dtype=float)
+            exact = score_jacobians(score, x, theta, s, how="complex")
+        rough = score_jacobians(score, x, theta, s, how="central")
     except Exception:  # the user's code, which is free to refuse complex numbers in any way
         return False
-    return bool(np.abs(exact - rough).max() <= 1e-5 * np.abs(rough).max())
-
-
-def _summed_hessian(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray | None:
-    """Differences of the sum, which is smooth where each term is; None where they do not settle."""
-    from scipy.differentiate import hessian as numeric
-
-    n, scale = len(x), np.where(theta == 0, 1.0, np.abs(theta))
-
-    def total(u: np.ndarray) -> np.ndarray:
-        points = theta + scale * u.reshape(len(theta), -1).T
-        sums = [np.sum(np.asarray(evaluate(log_density, x, point, n), dtype=float)) for point in points]
-        return np.reshape(sums, u.shape[1:])
-
-    with np.errstate(all="ignore"):
-        found = numeric(total, np.zeros(len(theta)), initial_step=0.1, order=8, tolerances={"rtol": 1e-9, "atol": 1e-10})
-        size = np.sqrt(np.outer(np.abs(np.diagonal(found.ddf)), np.abs(np.diagonal(found.ddf))))
-        settled = np.isfinite(found.ddf).all() and bool((found.error <= 1e-8 * size).all())
-    return (found.ddf + found.ddf.T) / 2 / np.outer(scale, scale) if settled else None
-
-
-def _torch_hessian(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:
-    import torch
-
-    data, n = _tensor(x), len(x)
-    return np.asarray(torch.func.hessian(lambda t: evaluate(log_density, data, t, n).sum())(_tensor(theta)))
+    noise = np.outer(np.abs(s).max(axis=0), 1 / np.where(theta == 0, 1.0, np.abs(theta)))
+    return bool((np.abs(exact - rough).max(axis=0) <= 1e-5 * np.abs(rough).max(axis=0) + 1e-9 * (noise + noise.T)).all())
 
 
 def _torch(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:
     import torch
 
-    data, n = _tensor(x), len(x)
-    return np.asarray(torch.func.jacfwd(lambda t: evaluate(log_density, data, t, n))(_tensor(theta)))
+    data, n = tensor(x), len(x)
+    return np.asarray(torch.func.jacfwd(lambda t: evaluate(log_density, data, t, n))(tensor(theta)))
 
 
 def _complex(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:
@@ -176,7 +139,8 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
         h = 2.0 ** np.floor(np.log2(step * size))  # a power of two: theta + k h is then exact
         points = theta + np.outer(NODES * h, direction)
         with np.errstate(all="ignore"):
-            table, rounding = _at_points(log_density, x[todo], points)
+            values, rounding = _table(log_density, x[todo], points)
+            table = values.astype(float)
             better, coarse = table @ ORDER_12 / h, table @ ORDER_10 / h
             rough = np.abs(better - coarse) + rounding * np.abs(table).max(axis=1) / h
             # where a wider stencil moved and this one does not, the log-density has too few digits for it
@@ -193,15 +157,30 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
     return out, np.where(np.isfinite(out), error, 0.0)
 
 
-def _at_points(log_density: LogDensity, x: Any, points: np.ndarray) -> tuple[np.ndarray, float]:
-    """(n, m) log-densities of each observation at each of m points, in one call where the model can; their relative rounding."""
+def at_points(log_density: LogDensity, x: Any, points: np.ndarray) -> np.ndarray:
+    """(n, m) log-densities of each observation at each of m points, in one call where the model can."""
+    return _table(log_density, x, points)[0].astype(float)
+
+
+def _table(log_density: LogDensity, x: Any, points: np.ndarray) -> tuple[np.ndarray, float]:
+    """The same in the precision of the log-density, and their relative rounding."""
     if many := getattr(log_density, "many", None):
         return np.asarray(many(x, points), dtype=float), ROUNDING
-    table = np.stack([evaluate(log_density, x, point, len(x)) for point in points], axis=1)
-    return table.astype(float), ROUNDING * max(1.0, np.finfo(np.result_type(table, np.float16)).eps / np.finfo(float).eps)
+    table = np.stack([_or_nan(log_density, x, point) for point in points], axis=1)
+    return table, ROUNDING * max(1.0, np.finfo(np.result_type(table, np.float16)).eps / np.finfo(float).eps)
 
 
-def _weights(reach: int) -> np.ndarray:
+def _or_nan(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:
+    """nan where the code refuses a point: a step has left its domain."""
+    try:
+        return np.asarray(evaluate(log_density, x, theta, len(x)))
+    except FisherkitError:
+        raise
+    except (ArithmeticError, ValueError):
+        return np.full(len(x), np.nan)
+
+
+def stencil(reach: int) -> np.ndarray:
     """Weights of the central first difference on -6 ... 6 without 0, of order 2 reach (Fornberg 1988)."""
     k = np.arange(1, reach + 1)
     half = [
@@ -215,11 +194,11 @@ def _weights(reach: int) -> np.ndarray:
 
 STEPS = (6e-2, 1.5e-2, 3e-3, 3e-4, 3e-5, 1e-6, 1e-8, 1e-10, 1e-12)  # relative to the parameter
 NODES = np.array([*range(-6, 0), *range(1, 7)], dtype=float)
-ORDER_12, ORDER_10 = _weights(6), _weights(5)
+ORDER_12, ORDER_10 = stencil(6), stencil(5)
 ROUNDING = 1e-16  # of the log-density, in the mean over the stencil
 
 
-def _tensor(value: Any) -> Any:
+def tensor(value: Any) -> Any:
     import torch
 
     return value if isinstance(value, torch.Tensor) else torch.as_tensor(np.asarray(value), dtype=torch.float64)

@@ -14,7 +14,8 @@ from ..model import multi_indices
 from ..quadrature import find_center
 from ..ratios import View
 from ..uncertainty import Expectation
-from . import derivatives, ratios
+from . import ratios
+from .exact import check_ends, log_at, outcomes, support_at
 
 if TYPE_CHECKING:
     from .model import Model
@@ -28,7 +29,7 @@ def mean(model: Model, function: Any, at: np.ndarray, method: Method) -> Expecta
         return ratios.average_of(lambda size, rng: np.asarray(function(_drawn(model, at, size, rng))), method)
     if isinstance(method, Quadrature):
         return Expectation(quadratures.moments(view(model), at, function).mean)
-    x, mass = _outcomes(model, at)
+    x, mass = outcomes(model, at)
     return Expectation(mass @ np.asarray(function(x)))
 
 
@@ -44,8 +45,7 @@ def ratio_moments(model: Model, at: np.ndarray, order: int, points: Sequence[Map
 
     if isinstance(method, Quadrature):
         if order:
-            here = model._support_at(at)
-            model._check_ends(at, lambda x: np.asarray(log(x, at)), find_center(lambda x: np.asarray(log(x, at)), here))
+            check_ends(model, at, find_center(log_at(model, at), support_at(model, at)))
         count = len(multi_indices(len(at), order))
         return Expectation(quadratures.gram(view(model), at, values if order else None, count, there))
 
@@ -59,7 +59,7 @@ def ratio_moments(model: Model, at: np.ndarray, order: int, points: Sequence[Map
 
     if isinstance(method, MonteCarlo):
         return _products(ratios.average_of(lambda size, rng: _with_one(rows(_drawn(model, at, size, rng))), method), method.n)
-    x, mass = _outcomes(model, at)
+    x, mass = outcomes(model, at)
     r = np.where(mass[:, None] > 0, rows(x), 0.0)
     return Expectation((r * mass[:, None]).T @ r)
 
@@ -94,18 +94,12 @@ def view(model: Model) -> View:
     log = model._log_density
     if log is None:
         raise MethodError("an expectation by quadrature needs log_density=; this model gives its score= alone.")
-    return View(lambda x, theta: np.asarray(log(x, theta), dtype=float), model._support_at, lambda theta: (), model._discrete)
+    support = lambda theta: support_at(model, theta)  # noqa: E731 a curried argument
+    return View(lambda x, theta: np.asarray(log(x, theta), dtype=float), support, lambda theta: (), model._discrete)
 
 
 def _drawn(model: Model, at: np.ndarray, size: int, rng: np.random.Generator) -> Any:
     return model.draw(at, size, rng)
-
-
-def _outcomes(model: Model, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    assert model._outcomes is not None
-    assert model._log_density is not None
-    x = np.asarray(model._outcomes(at))
-    return x, np.exp(np.asarray(derivatives.evaluate(model._log_density, x, at, len(x))))
 
 
 def shifted(model: Model) -> Model:
@@ -114,7 +108,7 @@ def shifted(model: Model) -> Model:
     at = model._at(None)
     if log is None or model._discrete:
         raise MethodError("a prior needs a density of a real variable: give log_density= and support=.")
-    low, high = model._support_at(at)
+    low, high = support_at(model, at)
     own = type(model)(
         lambda x, shift: log(x - shift[0], at),
         sampler=None if sampler is None else lambda shift, size, rng: sampler(at, size, rng) + shift[0],

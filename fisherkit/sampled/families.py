@@ -38,6 +38,8 @@ class Family(model.Model):
            [0.333333, 0.222222]])
     """
 
+    counts_rows = True
+
     def __init__(self, distribution: Any, *, fixed: Mapping[str, Any] | None = None) -> None:
         self._make, self._own = _reader(distribution)
         self._fixed = dict(fixed or {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,16 @@ from ..information import FisherInformation
 from ..methods import MonteCarlo, refuse_options
 from ..model import Theta
 from ..parameters import Parameters
+from ..progress import shown
 from ..provenance import Provenance
+from ..rows import Rows
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
-from . import derivatives
+from . import curvature, derivatives
+from .chunks import Chunk, in_order
+from .observations import read
 
 GROUPS = 20
 STEP = 1e-3  # relative, of differences of the score
@@ -74,7 +78,7 @@ class LatentModel(model.Model):
         Draws of z given each row of y, at theta.
     parameters : names, or mapping from name to shape
     method : MonteCarlo
-        How many draws for each observation.
+        How many draws for each observation; ``workers=`` shares them out in 20 groups, with the same result for any number.
     derivatives : {"numeric", "torch", "complex"}
         As for `Model`, of the complete log-density.
     data : array, optional
@@ -144,16 +148,23 @@ class LatentModel(model.Model):
         replicates = tuple(self._stored(of(total - group), structure) for group in groups)
         weights = tuple((total.draws / group.draws - 1) / len(groups) for group in groups)
         point = dict(zip(self.parameters.labels, at.tolist(), strict=True))
-        provenance = Provenance(kind=kind, method=self._method, n=len(y), point=point)
+        sample = Rows(y).sample(total.mean_scores, point)
+        provenance = Provenance(kind=kind, method=self._method, n=len(y), point=point, sample=sample)
         return FisherInformation.of(self._stored(of(total), structure), provenance, LeaveOneOut(replicates, weights))
 
     def _groups(self, y: np.ndarray, at: np.ndarray, *, curved: bool) -> list[Sums]:
-        draws = [self._method.n // GROUPS + (g < self._method.n % GROUPS) for g in range(GROUPS)]
-        jobs = zip(draws, self._method.seeds(GROUPS), strict=True)
-        return [self._sums(y, at, count, np.random.default_rng(seed), curved) for count, seed in jobs]
+        method = self._method
+        sizes = [method.n // GROUPS + (g < method.n % GROUPS) for g in range(GROUPS)]
+        jobs = [Chunk(index=g, size=size, first=sum(sizes[:g]), group=g) for g, size in enumerate(sizes)]
+        done = in_order(Unseen(self, y, at, tuple(method.seeds(GROUPS)), curved), jobs, method.workers)
+        return list(shown(done, total=len(jobs), unit="groups", progress=method.progress))
 
-    def _sums(self, y: np.ndarray, at: np.ndarray, draws: int, rng: np.random.Generator, curved: bool) -> Sums:
-        """A block of observations at a time."""
+    def __getstate__(self) -> dict[str, Any]:
+        """For workers, who are not sent the executor that they belong to."""
+        return vars(self) | {"_method": replace(self._method, workers=1)}
+
+    def sums(self, y: np.ndarray, at: np.ndarray, draws: int, rng: np.random.Generator, curved: bool) -> Sums:
+        """Over a group of draws, a block of observations at a time."""
         n, p = len(y), len(at)
         out = Sums(draws, np.zeros((n, p)), np.zeros((p, p)), np.zeros((p, p)))
         step = max(1, ROWS // draws)
@@ -176,7 +187,7 @@ class LatentModel(model.Model):
     def _curvature(self, log_density: derivatives.LogDensity, index: np.ndarray, at: np.ndarray) -> np.ndarray:
         """The summed Hessian, to far more digits than the draws have: fourth-order differences of the summed score."""
         if self._derivatives == "torch":
-            return derivatives.hessian(log_density, None, index, at, "torch")
+            return curvature.hessian(log_density, None, index, at, "torch")
 
         def score(theta: np.ndarray) -> np.ndarray:
             return np.asarray(derivatives.scores(log_density, index, theta, self._derivatives)[0].sum(axis=0))
@@ -208,15 +219,10 @@ class LatentModel(model.Model):
         return lambda i, theta: self._log_density(y[i // draws], flat[i], theta), np.arange(len(flat))
 
     def _observations(self, data: Any) -> np.ndarray:
-        data = self._data if data is None else data
-        if data is None:
-            raise DataError("observations are needed: give data=.")
-        y = np.asarray(data)
-        if y.ndim == 0 or not len(y) or y.dtype.kind not in "fiub":
-            raise DataError(f"data must be real numbers with one row per observation; got {y.dtype} of shape {y.shape}.")
-        if len(bad := np.argwhere(~np.isfinite(y))):
-            raise DataError(f"data must be finite; entry {tuple(bad[0].tolist())} is {y[tuple(bad[0])]}.")
-        return y
+        return np.asarray(read(self.used_data(data)))
+
+    def used_data(self, data: Any) -> Any:
+        return self._data if data is None else data
 
     def _at(self, theta: Theta) -> np.ndarray:
         if theta is None:
@@ -227,6 +233,20 @@ class LatentModel(model.Model):
         if structure == "diagonal":
             return Diagonal(self.parameters.split(np.diagonal(matrix).copy()), self.parameters)
         return Dense((matrix + matrix.T) / 2, self.parameters)
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What a group of draws of the unseen needs, wherever it is made."""
+
+    model: LatentModel
+    y: np.ndarray
+    at: np.ndarray
+    seeds: tuple[Any, ...]
+    curved: bool
+
+    def __call__(self, chunk: Chunk) -> Sums:
+        return self.model.sums(self.y, self.at, chunk.size, np.random.default_rng(self.seeds[chunk.index]), self.curved)
 
 
 def _total(groups: Sequence[Sums]) -> Sums:

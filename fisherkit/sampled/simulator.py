@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,19 @@ from ..information import FisherInformation
 from ..methods import Method, MonteCarlo, refuse_options, require
 from ..model import Theta
 from ..parameters import Parameters
+from ..progress import shown
 from ..provenance import Provenance
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from ..uncertainty import LeaveOneOut
+from . import pairs
+from .chunks import Chunk, in_order
 
 GROUPS = 20
 PILOT = 2000  # draws from which steps and ranks are taken, at most
 TRIAL = 1e-4  # relative, the step by which draws are tried to move
 SHIFT = 0.03  # of a chosen step, in parts of the draws' spread
-CORRECTIONS = ("subtracted", "none")
 
 Features = Callable[[np.ndarray], np.ndarray]
 
@@ -43,8 +46,8 @@ class Simulator(model.Model):
     steps : mapping from name to number, or array (p,), optional
         Half the distance at which derivatives are taken. By default a step moves a typical draw by 3 % of the spread; needed
         where random numbers cannot be common.
-    correction : {"subtracted", "none"}
-        What is done about the noise of the derivatives.
+    correction : {"subtracted", "shrunk", "none"}
+        What is done about the noise of the derivatives: as for `GaussianModel`.
 
     Notes
     -----
@@ -56,7 +59,8 @@ class Simulator(model.Model):
     corrected as Hartlap et al. (2007). The `mcse` holds the noise of both. The derivatives' own error falls with the square of
     the step.
 
-    Cost: 1 + 2p simulations for each of the n of `MonteCarlo`.
+    Cost: 1 + 2p simulations for each of the n of `MonteCarlo`, in 20 groups that `MonteCarlo(workers=)` shares out, with the same
+    result for any number; processes need functions from the top of a module.
 
     References
     ----------
@@ -85,8 +89,8 @@ class Simulator(model.Model):
             raise LayoutError(
                 f"features must be a number of polynomials from 1 to 64, or a function of the draws; got {features!r}."
             )
-        if correction not in CORRECTIONS:
-            raise LayoutError(f"correction must be one of {', '.join(CORRECTIONS)}; got {correction!r}.")
+        if correction not in pairs.CORRECTIONS:
+            raise LayoutError(f"correction must be one of {', '.join(pairs.CORRECTIONS)}; got {correction!r}.")
         self.parameters = Parameters.of(parameters)
         self._simulate, self._features, self._correction = simulate, features, correction
         self._steps = None if steps is None else self._flat(steps, "steps")
@@ -107,16 +111,19 @@ class Simulator(model.Model):
         pilot_seed, *seeds = method.seeds(1 + 2 * GROUPS)
         pilot = self._draws(at, min(PILOT, max(method.n, 2)), pilot_seed, "theta")
         steps = self._chosen_steps(at, pilot, pilot_seed)
-        features = self._features if callable(self._features) else ranks(pilot, self._features)
+        features = self._features if callable(self._features) else Ranks.among(pilot, self._features)
         sizes = [method.n // GROUPS + (g < method.n % GROUPS) for g in range(GROUPS)]
         if sizes[-1] < 2:
             raise MethodError(f"{method!r}: give {2 * GROUPS} draws at least, for there to be an error.")
-        groups = [self._group(at, steps, size, features, seeds[g], seeds[GROUPS + g]) for g, size in enumerate(sizes)]
+        work = Draws(self, at, steps, features, tuple(seeds))
+        jobs = [Chunk(index=g, size=size, first=sum(sizes[:g]), group=g) for g, size in enumerate(sizes)]
+        done = in_order(work, jobs, method.workers)
+        groups = list(shown(done, total=len(jobs), unit="groups", progress=method.progress))
         return self._estimated(groups, sizes, at, method, structure)
 
     # -- draws
 
-    def _group(
+    def group(
         self, at: np.ndarray, steps: np.ndarray, size: int, features: Features, seed: Any, other: Any
     ) -> tuple[np.ndarray, ...]:
         """Sums over a group: features and their products at theta; differences, and their products over pairs."""
@@ -193,16 +200,21 @@ class Simulator(model.Model):
                 f"{k} features need {int(np.ceil(2 * (k + 2) * GROUPS / (GROUPS - 1)))} draws at least; got {method!r}."
             )
         whole = self._of(total, n, p)
-        replicates, weights = [], []
-        for group, size in zip(groups, sizes, strict=True):
-            rest = tuple(a - b for a, b in zip(total, group, strict=True))
-            replicates.append(self._stored(self._of(rest, n - size, p), structure))
-            weights.append((n / size - 1) / GROUPS)
+        errors = None if method.groups == 0 else self._errors(groups, sizes, total, structure)
         point = dict(zip(self.parameters.labels, at.tolist(), strict=True))
-        errors = LeaveOneOut(tuple(replicates), tuple(weights)) if method.groups != 0 else None
         return FisherInformation.of(
             self._stored(whole, structure), Provenance(kind="expected", method=method, point=point), errors
         )
+
+    def _errors(
+        self, groups: list[tuple[np.ndarray, ...]], sizes: list[int], total: tuple[np.ndarray, ...], structure: str
+    ) -> LeaveOneOut:
+        n, replicates, weights = sum(sizes), [], []
+        for group, size in zip(groups, sizes, strict=True):
+            rest = tuple(a - b for a, b in zip(total, group, strict=True))
+            replicates.append(self._stored(self._of(rest, n - size, self.parameters.size), structure))
+            weights.append((n / size - 1) / GROUPS)
+        return LeaveOneOut(tuple(replicates), tuple(weights))
 
     def _of(self, sums: tuple[np.ndarray, ...], n: int, p: int) -> np.ndarray:
         """D' C^-1 D with both corrections, by the Cholesky factor of C in units of its features."""
@@ -215,15 +227,16 @@ class Simulator(model.Model):
             factor = np.linalg.cholesky(covariance[np.ix_(live, live)] / np.outer(root[live], root[live]))
         except np.linalg.LinAlgError:
             raise DataError("the covariance of the features is singular: some are combinations of others; give fewer.") from None
-        whiten = np.zeros((int(live.sum()), k))
+        rank = int(live.sum())
+        whiten = np.zeros((rank, k))
         whiten[:, live] = np.linalg.solve(factor, np.diag(1 / root[live]))
-        hartlap = (n - live.sum() - 2) / (n - 1)
         means = whiten @ (d / n).reshape(p, k).T
-        found = means.T @ means
-        if self._correction == "subtracted":
-            noise = (dd - np.outer(d, d) / n) / (n - 1) / n
-            found -= np.einsum("ab,jalb->jl", whiten.T @ whiten, noise.reshape(p, k, p, k))
-        return np.asarray(hartlap * (found + found.T) / 2)
+        noise = ((dd - np.outer(d, d) / n) / (n - 1) / n).reshape(p, k, p, k)
+        noise = np.einsum("xa,jalb,yb->jxly", whiten, noise, whiten, optimize=True)
+        of_sum = np.einsum("jxlx->jl", noise)
+        rows = pairs.rows_from_covariance(noise, n - 1) if self._correction == "shrunk" else 0.0
+        found = pairs.corrected(means.T @ means, (of_sum + of_sum.T) / 2, self._correction, rows)
+        return np.asarray((n - rank - 2) / (n - 1) * (found + found.T) / 2)
 
     def _stored(self, matrix: np.ndarray, structure: str) -> Structure:
         if structure == "diagonal":
@@ -237,19 +250,39 @@ class Simulator(model.Model):
         return flat
 
 
-def ranks(pilot: np.ndarray, count: int) -> Features:
-    """Legendre polynomials in the rank among the pilot's draws, which is continuous between and beyond them."""
-    levels = np.linspace(0, 1, min(len(pilot), 512))
-    columns = [np.unique(np.quantile(column, levels)) for column in pilot.T]
+@dataclass(frozen=True)
+class Draws:
+    """What a group of draws needs, wherever it is made."""
 
-    def features(x: np.ndarray) -> np.ndarray:
+    model: Simulator
+    at: np.ndarray
+    steps: np.ndarray
+    features: Features
+    seeds: tuple[Any, ...]
+
+    def __call__(self, chunk: Chunk) -> tuple[np.ndarray, ...]:
+        seed, other = self.seeds[chunk.index], self.seeds[GROUPS + chunk.index]
+        return self.model.group(self.at, self.steps, chunk.size, self.features, seed, other)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Legendre polynomials in the rank among a pilot's draws, which is continuous between and beyond them."""
+
+    columns: tuple[np.ndarray, ...]  # of each coordinate, quantiles at equal levels
+    count: int
+
+    @classmethod
+    def among(cls, pilot: np.ndarray, count: int) -> Ranks:
+        levels = np.linspace(0, 1, min(len(pilot), 512))
+        return cls(tuple(np.unique(np.quantile(column, levels)) for column in pilot.T), count)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
         from numpy.polynomial import legendre
 
         each = []
-        for column, values in zip(columns, x.T, strict=True):
+        for column, values in zip(self.columns, x.T, strict=True):
             rank = np.interp(values, column, np.linspace(-1, 1, len(column)))
-            each.append(legendre.legvander(rank, count)[:, 1:])
+            each.append(legendre.legvander(rank, self.count)[:, 1:])
         crossed = [each[i][:, :1] * each[j][:, :1] for i in range(len(each)) for j in range(i)]
         return np.hstack([*each, *crossed])
-
-    return features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self, final
 
 from array_api_compat import array_namespace
@@ -12,10 +13,11 @@ from ..errors import EntriesError, MethodError
 from ..parameters import Parameters, concatenate
 from .base import Leaves, Structure
 from .inversion import scaled_eigh, singular
-from .products import assembled, column, kron, sandwich
+from .products import assembled, by_group, column, cut, joined, kron, sandwich
 
 MOST_NAMED = 10  # null directions that an error carries
 TELLING = 5  # entries of each that it names
+DOUBLE = 1e-10  # precision below which a basis needs all of float64
 SMALL = 4096  # entries of a parameter up to which a verb that needs its block forms it
 
 
@@ -23,7 +25,9 @@ SMALL = 4096  # entries of a parameter up to which a verb that needs its block f
 class Eigenbasis(Structure):
     """``(Q (x) P) diag(s) (Q (x) P)'`` for each parameter of shape (m, n), row by row. Nothing between parameters.
 
-    Q (m, m) and P (n, n) are orthogonal. A parameter without such a basis has an empty Q, for the identity, and P is one by one.
+    Q (m, m) and P (n, n) are orthogonal; an empty Q is the identity. A parameter without such a basis has that, and P is one by
+    one. The rows of a parameter may be in groups: Q is (groups, m, m) then, and P (groups, n, n). Bases may be held in single
+    precision, where the precision says no more of them: they are made orthogonal to the values' own on first use.
     """
 
     name = "ekfac"
@@ -114,28 +118,42 @@ class Eigenbasis(Structure):
 
     # -- inside
 
-    @property
+    @cached_property
     def _bases(self) -> list[tuple[Array | None, Array]]:
-        return [(Q if len(Q) else None, P) for Q, P in zip(self.left, self.right, strict=True)]
+        """Of every parameter, or of every group of its rows."""
+        done: dict[int, Array] = {}
+
+        def refined(Q: Array) -> Array:
+            if id(Q) not in done:
+                done[id(Q)] = _orthogonal(Q, self.values[0]) if self.precision >= DOUBLE else Q
+            return done[id(Q)]
+
+        sides = [pair for Q, P in zip(self.left, self.right, strict=True) for pair in by_group(Q, P)]
+        return [(refined(Q) if len(Q) else None, refined(P)) for Q, P in sides]
+
+    @property
+    def _groups(self) -> list[int]:
+        return [len(Q) if Q.ndim == 3 else 1 for Q in self.left]
 
     def _through(self, values: Leaves, leaves: Leaves) -> Leaves:
         out = []
-        for value, (Q, P), v in zip(values, self._bases, leaves, strict=True):
+        for value, (Q, P), v in zip(cut(values, self._groups), self._bases, cut(leaves, self._groups), strict=True):
             same_family(value, v, verb="F @ v")
             inner = sandwich(Q, P, v, transposed=True)
             out.append(sandwich(Q, P, inner * column(value, inner)))
-        return out
+        return joined(out, self._groups)
 
     def _spread(self, values: Leaves) -> Leaves:
         """The diagonal of each block that has these eigenvalues."""
-        return [sandwich(None if Q is None else Q**2, P**2, value) for value, (Q, P) in zip(values, self._bases, strict=True)]
+        pairs = zip(cut(values, self._groups), self._bases, strict=True)
+        return joined([sandwich(None if Q is None else Q**2, P**2, value) for value, (Q, P) in pairs], self._groups)
 
     def _matrix(self, values: Leaves, cheaper: str) -> Array:
         p = self.parameters.size
         check_budget(p * p, what=f"the dense {p} x {p} matrix", cheaper=cheaper)
         blocks = []
-        for value, (Q, P) in zip(values, self._bases, strict=True):
-            W = kron(value * 0 + 1 if Q is None else Q, P)
+        for value, (Q, P) in zip(cut(values, self._groups), self._bases, strict=True):
+            W = kron(value[: len(value) // len(P)] * 0 + 1 if Q is None else Q, P)
             blocks.append((W * value[None, :]) @ W.T)
         return assembled(blocks, p)
 
@@ -144,10 +162,10 @@ class Eigenbasis(Structure):
         """The eigenvalues, where none is zero to the factors' precision; else the directions are named."""
         directions: list[dict[str, float]] = []
         start = 0
-        for value, (Q, P) in zip(self.values, self._bases, strict=True):
-            side = max(len(P), 1 if Q is None else len(Q))
-            least = 0.0 if Q is None else 10 * side * self.precision * float(value.max())
-            for k in array_namespace(value).nonzero(value <= least)[0][: MOST_NAMED - len(directions)].tolist():
+        for value, (Q, P) in zip(cut(self.values, self._groups), self._bases, strict=True):
+            for k in (
+                array_namespace(value).nonzero(value <= self._least(value, Q, P))[0][: MOST_NAMED - len(directions)].tolist()
+            ):
                 unit = value * 0
                 unit[k] = 1.0
                 vector = sandwich(Q, P, unit).tolist()
@@ -158,29 +176,40 @@ class Eigenbasis(Structure):
             raise singular(directions, self.parameters)
         return self.values
 
+    def _least(self, value: Array, Q: Array | None, P: Array) -> Any:
+        """What is zero to the factors' precision: of each row by itself, where the rows do not mix."""
+        if Q is not None:
+            return 10 * max(len(P), len(Q)) * self.precision * float(value.max())
+        rows = value.reshape(-1, len(P))
+        largest = array_namespace(value).max(rows, axis=1)[:, None] + rows * 0
+        return (10 * len(P) * self.precision * largest).reshape(-1) if len(P) > 1 else 0.0
+
 
 def eigenbasis(left: Leaves, right: Leaves, precision: float) -> tuple[Leaves, Leaves]:
     """Q and P of each parameter, from the sides of Kronecker products: equal ones are decomposed once.
 
-    Decomposed in the precision that the factors have, and then made orthogonal to float64: any orthogonal basis is a right one.
+    Decomposed in the precision that the factors have: any orthogonal basis is a right one.
     """
     done: list[tuple[Array, Array]] = []
 
     def of(side: Array) -> Array:
         for other, basis in done:
-            if other is side or (other.shape == side.shape and bool((other == side).all())):
+            if other is side or (other.shape == side.shape and _equal(other[0], side[0]) and _equal(other, side)):
                 return basis
-        done.append((side, _orthogonal(side, precision)))
+        xp = array_namespace(side)
+        done.append((side, xp.linalg.eigh(xp.astype(side, xp.float32) if precision >= DOUBLE else side)[1]))
         return done[-1][1]
 
     return [L[:0, None] * L[None, :0] if L.ndim == 1 else of(L) for L in left], [of(R) for R in right]
 
 
-def _orthogonal(side: Array, precision: float) -> Array:
-    xp = array_namespace(side)
-    if precision < 1e-10:
-        return xp.linalg.eigh(side)[1]
-    single = xp.linalg.eigh(xp.astype(side, xp.float32))[1]
+def _equal(one: Array, other: Array) -> bool:
+    return bool((one == other).all())
+
+
+def _orthogonal(single: Array, like: Array) -> Array:
+    """One step of Newton and Schulz in float64, from a basis that is orthogonal to single precision."""
+    xp = array_namespace(single)
     Q = xp.astype(single, xp.float64)
-    excess = Q.T @ Q - eye(len(Q), Q)
-    return Q - 0.5 * xp.astype(single @ xp.astype(excess, xp.float32), xp.float64)  # one step of Newton and Schulz
+    excess = xp.astype(Q.T @ Q - eye(len(Q), Q), xp.float32)
+    return xp.astype(Q - 0.5 * xp.astype(xp.astype(single, xp.float32) @ excess, xp.float64), like.dtype)

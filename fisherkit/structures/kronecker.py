@@ -13,7 +13,7 @@ from ..errors import EntriesError, MethodError
 from ..parameters import Parameters, concatenate
 from .base import Leaves, Structure
 from .inversion import Inversion, invert, singular
-from .products import assembled, column, kron, sandwich
+from .products import Sides, assembled, by_group, column, cut, joined, kron, sandwich
 
 MOST_NAMED = 1000  # null directions that an error carries
 
@@ -22,7 +22,8 @@ MOST_NAMED = 1000  # null directions that an error carries
 class Kronecker(Structure):
     """``L (x) R`` for each parameter of shape (m, n), row by row: L is (m, m) and R is (n, n). Nothing between parameters.
 
-    A parameter without such a product has its diagonal in place of L, (size,), and R is one by one.
+    An L that is diagonal is held as (m,). A parameter without such a product has its own diagonal in place of L, and R is one by
+    one. The rows of a parameter may be in groups, with nothing between them: L is (groups, m, m) then, and R (groups, n, n).
     """
 
     name = "kfac"
@@ -66,24 +67,24 @@ class Kronecker(Structure):
         return self.select(kept)  # nothing between parameters
 
     def matvec(self, leaves: Leaves) -> Leaves:
-        return [self._product(*sides, v) for sides, v in zip(self._sides, leaves, strict=True)]
+        return self._joined([self._product(*sides, v) for sides, v in zip(self._sides, self._cut(leaves), strict=True)])
 
     def solve(self, leaves: Leaves, damping: Any) -> Leaves:
         """Damped in the factors' eigenvectors, so that the damping is that of the whole matrix; else side by side."""
         if not damping:
-            pairs = zip(self._inversions, leaves, strict=True)
-            return [sandwich(left.inverse(), right.inverse(), v) for (left, right), v in pairs]
+            pairs = zip(self._inversions, self._cut(leaves), strict=True)
+            return self._joined([sandwich(left.inverse(), right.inverse(), v) for (left, right), v in pairs])
         out = []
-        for (values, Q, P), v in zip(self._spectra, leaves, strict=True):
+        for (values, Q, P), v in zip(self._spectra, self._cut(leaves), strict=True):
             inner = sandwich(Q, P, v, transposed=True)
             out.append(sandwich(Q, P, inner / column(values + damping, inner)))
-        return out
+        return self._joined(out)
 
     def variances(self) -> Leaves:
-        return [_outer(left.variances(), right.variances()) for left, right in self._inversions]
+        return self._joined([_outer(left.variances(), right.variances()) for left, right in self._inversions])
 
     def diagonal(self) -> Leaves:
-        return [_outer(_diagonal(L), _diagonal(R)) for L, R in self._sides]
+        return self._joined([_outer(_diagonal(L), _diagonal(R)) for L, R in self._sides])
 
     def dense(self) -> Array:
         return self._assembled([kron(L, R) for L, R in self._sides])
@@ -100,7 +101,7 @@ class Kronecker(Structure):
         return array_namespace(values).sort(values)
 
     def scaled_eigenvalues(self) -> Array:
-        return self._with([_unit(L) for L in self.left], [_unit(R) for R in self.right]).eigenvalues()
+        return self._with(*(list(map(_scaled, sides)) for sides in (self.left, self.right))).eigenvalues()
 
     def trace(self) -> Any:
         return sum(_diagonal(L).sum() * _diagonal(R).sum() for L, R in self._sides)
@@ -108,8 +109,18 @@ class Kronecker(Structure):
     # -- inside
 
     @property
-    def _sides(self) -> list[tuple[Array, Array]]:
-        return list(zip(self.left, self.right, strict=True))
+    def _sides(self) -> list[Sides]:
+        return [sides for L, R in zip(self.left, self.right, strict=True) for sides in by_group(L, R)]
+
+    @property
+    def _groups(self) -> list[int]:
+        return [len(L) if L.ndim == 3 else 1 for L in self.left]
+
+    def _cut(self, leaves: Leaves) -> Leaves:
+        return cut(leaves, self._groups)
+
+    def _joined(self, pieces: Leaves) -> Leaves:
+        return joined(pieces, self._groups)
 
     def _product(self, L: Array, R: Array, v: Array) -> Array:
         same_family(L, v, verb="F @ v")
@@ -130,9 +141,12 @@ class Kronecker(Structure):
     def _inversions(self) -> list[tuple[Inversion, Inversion]]:
         """Of both sides of each block; a side that is singular to its precision is refused, by its rows."""
         out = []
-        for name, (L, R) in zip(self.parameters.names, self._sides, strict=True):
-            rows = Parameters.of([f"{name}[{i},:]" for i in range(len(L))])
-            columns = Parameters.of([f"{name}[:,{i}]" for i in range(len(R))])
+        owners = [(name, k, n) for name, n in zip(self.parameters.names, self._groups, strict=True) for k in range(n)]
+        for (name, k, n), (L, R) in zip(owners, self._sides, strict=True):
+            first = k * len(L)
+            inside = "" if n == 1 else f"{first}:{first + len(L)}"
+            rows = Parameters.of([f"{name}[{first + i},:]" for i in range(len(L))])
+            columns = Parameters.of([f"{name}[{inside or ':'},{i}]" for i in range(len(R))])
             left = _Diagonal(L, rows) if L.ndim == 1 else invert(L, rows, precision=self.precision)
             out.append((left, invert(R, columns, precision=self.precision)))
         return out
@@ -179,6 +193,10 @@ def _positive(values: Array) -> Array:
 
 def _diagonal(side: Array) -> Array:
     return side if side.ndim == 1 else array_namespace(side).linalg.diagonal(side)
+
+
+def _scaled(side: Array) -> Array:
+    return array_namespace(side).stack([_unit(each) for each in side]) if side.ndim == 3 else _unit(side)
 
 
 def _unit(side: Array) -> Array:

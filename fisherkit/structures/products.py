@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from array_api_compat import array_namespace
 
 from ..arrays import Array
+from ..parameters import concatenate
+
+Sides = tuple[Array, Array]
+
+
+def by_group(left: Array, right: Array) -> list[Sides]:
+    """The products of one parameter: one, or one for each group of its rows, (groups, m, m) and (groups, n, n)."""
+    return list(zip(left, right, strict=True)) if left.ndim == 3 else [(left, right)]
+
+
+def cut(leaves: Sequence[Array], groups: Sequence[int]) -> list[Array]:
+    """Each leaf in as many equal pieces."""
+    return [leaf[i * len(leaf) // n : (i + 1) * len(leaf) // n] for leaf, n in zip(leaves, groups, strict=True) for i in range(n)]
+
+
+def joined(pieces: Sequence[Array], groups: Sequence[int]) -> list[Array]:
+    """Leaves from their pieces."""
+    rest = iter(pieces)
+    parts = [[next(rest) for _ in range(n)] for n in groups]
+    return [part[0] if len(part) == 1 else concatenate(part) for part in parts]
 
 
 def sandwich(L: Array | None, R: Array, v: Array, *, transposed: bool = False) -> Array:

@@ -15,6 +15,7 @@ from ..methods import Method
 from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
+from ..rows import Rows
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
 from .rank import refuse_null
@@ -28,6 +29,8 @@ class Independent(model.Model):
 
     Data have one row per joint observation and the factors' columns side by side.
     """
+
+    counts_rows = True
 
     def __init__(self, factors: tuple[tuple[Model, Any], ...]) -> None:
         self.factors = factors
@@ -86,8 +89,8 @@ class Independent(model.Model):
         return self._stored(total, structure, provenance)
 
     def score(self, theta: Theta, *, data: Any) -> Any:
-        columns = self._blocks(data)
-        total = np.zeros((len(columns[0][0]), len(self.symbols)))
+        columns = self._blocks(Rows.of(data).data)
+        total = np.zeros((len(columns[0]), len(self.symbols)))
         for (factor, _), blocks in zip(self.factors, columns, strict=True):
             place = self._place(factor)
             total[:, place] += sum(
@@ -96,16 +99,23 @@ class Independent(model.Model):
         return total
 
     def observed_information(self, theta: Theta, *, data: Any, structure: str = "dense") -> FisherInformation:
-        columns = self._blocks(data)
+        rows = Rows.of(data)
         matrices = [
-            factor.observed_information(self._of(factor, theta), data=blocks.reshape(-1, blocks.shape[-1])).dense()
-            for (factor, _), blocks in zip(self.factors, columns, strict=True)
+            factor.observed_information(self._of(factor, theta), data=_apart(blocks, rows.weights)).dense()
+            for (factor, _), blocks in zip(self.factors, self._blocks(rows.data), strict=True)
         ]
-        return self._stored(self._embedded(matrices), structure, Provenance(kind="observed", n=len(columns[0])))
+        s = self.score(theta, data=data)
+        return self._stored(self._embedded(matrices), structure, self._told("observed", rows, s, theta))
 
     def empirical_information(self, theta: Theta, *, data: Any, structure: str = "dense") -> FisherInformation:
-        s = self.score(theta, data=data)
-        return self._stored(s.T @ s, structure, Provenance(kind="empirical", n=len(s)))
+        rows, s = Rows.of(data), self.score(theta, data=data)
+        root = rows.root(s)
+        return self._stored(root.T @ root, structure, self._told("empirical", rows, s, theta))
+
+    def _told(self, kind: str, rows: Rows, s: np.ndarray, theta: Theta) -> Provenance:
+        values = {name: value for factor, _ in self.factors for name, value in self._of(factor, theta).items()}
+        point = {name: values[name] for name in self.parameters.names}
+        return Provenance(kind=kind, n=rows.count(len(s)), point=point, sample=rows.sample(s, point))
 
     # -- places
 
@@ -147,6 +157,12 @@ class Independent(model.Model):
             raise DataError(f"data must have one row per joint observation and {sum(widths)} columns; got shape {array.shape}.")
         parts = np.split(array, np.cumsum(widths)[:-1], axis=1)
         return [part.reshape(len(array), int(n), len(f.data)) for part, (f, n) in zip(parts, self.factors, strict=True)]
+
+
+def _apart(blocks: np.ndarray, weights: np.ndarray | None) -> Rows:
+    """The observations (rows, count, columns) of one factor one by one, each counting as often as its row."""
+    rows, count, columns = blocks.shape
+    return Rows(blocks.reshape(rows * count, columns), None if weights is None else np.repeat(weights, count))
 
 
 def _checked(n: Any) -> Any:

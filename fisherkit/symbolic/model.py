@@ -20,6 +20,7 @@ from ..methods import Exact, Method, Quadrature, require
 from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
+from ..rows import Rows
 from ..structures.base import Structure
 from ..structures.dense import Dense
 from ..structures.diagonal import Diagonal
@@ -28,7 +29,7 @@ from . import closed_forms, evaluate, expectations, exponential_family, predicto
 from .algebra import Algebra
 from .density import Density
 from .numbers import estimate
-from .observations import Observations, as_symbols, covariates
+from .observations import Observations, as_symbols, covariates, used
 from .support import read
 
 
@@ -71,6 +72,8 @@ class Model(Algebra, model.Model):
     [sigma**(-2),           0],
     [          0, 2/sigma**2]])
     """
+
+    counts_rows = True
 
     def __init__(
         self,
@@ -200,7 +203,8 @@ class Model(Algebra, model.Model):
         known |= dict(zip(map(str, rows.symbols), rows.columns, strict=True))
         used = {str(s) for entry in as_entries(self._formula.dense()).flat for s in entry.free_symbols}
         values = self._formula_at(**{name: value for name, value in known.items() if name in used})
-        mean = np.broadcast_to(values, (len(rows.columns[0]), *values.shape[-2:])).mean(axis=0)
+        n = len(rows.columns[0])
+        mean = rows.rows.total(np.broadcast_to(values, (n, *values.shape[-2:]))) / rows.rows.count(n)
         provenance = Provenance(kind="expected", method=method or Exact(), n=1, point=self._by_name(theta))
         return FisherInformation.of(self._stored((mean + mean.T) / 2, structure), provenance)
 
@@ -230,12 +234,16 @@ class Model(Algebra, model.Model):
                 "expected_information, which integrates the score.",
                 condition="not_differentiable",
             )
-        values = -self._evaluate(flat, theta, data)
-        return self._over_data("observed", values.sum(axis=0).reshape(p, p), len(values), theta, structure)
+        values, rows = self._evaluate([*self.scores, *flat], theta, data), Rows.of(data)
+        return self._over_data("observed", -rows.total(values[:, p:]).reshape(p, p), rows, values[:, :p], theta, structure)
 
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
-        s = self._evaluate(self.scores, theta, data)
-        return self._over_data("empirical", s.T @ s, len(s), theta, structure)
+        s, rows = self._evaluate(self.scores, theta, data), Rows.of(data)
+        root = rows.root(s)
+        return self._over_data("empirical", root.T @ root, rows, s, theta, structure)
+
+    def used_data(self, data: Any) -> Any:
+        return used(self, data)
 
     # -- for bounds
 
@@ -275,8 +283,9 @@ class Model(Algebra, model.Model):
         at, rows = self._possible(theta, data)
         values = self._numbers([self.log_density], at, rows)[0]
         if np.isnan(values).any():
-            raise DataError(f"the log-density of observation {int(np.argmax(np.isnan(values)))} is nan at {at}.")
-        return float(values.sum())
+            i = rows.rows.place(int(np.argmax(np.isnan(values))))
+            raise DataError(f"the log-density of observation {i} is nan at {at}.")
+        return float(rows.rows.total(values))
 
     # -- numbers
 
@@ -327,7 +336,10 @@ class Model(Algebra, model.Model):
         if len(bad := np.argwhere(~np.isfinite(values))):
             i, k = bad[0]
             symbol = self.symbols[k % len(self.symbols)]
-            raise DataError(f"the score of observation {i} in {symbol} is {values[i, k]}: the observation is impossible there.")
+            place = Rows.of(data).place(i)
+            raise DataError(
+                f"the score of observation {place} in {symbol} is {values[i, k]}: the observation is impossible there."
+            )
         return values
 
     def _possible(self, theta: Theta, data: Any) -> tuple[dict[Any, Any], Observations]:
@@ -352,8 +364,12 @@ class Model(Algebra, model.Model):
     def _compiled(self) -> dict[tuple[Any, ...], Any]:
         return {}
 
-    def _over_data(self, kind: str, matrix: np.ndarray, n: int, theta: Theta, structure: str) -> FisherInformation:
-        provenance = Provenance(kind=kind, n=n, point=self._by_name(theta))
+    def _over_data(
+        self, kind: str, matrix: np.ndarray, rows: Rows, s: np.ndarray, theta: Theta, structure: str
+    ) -> FisherInformation:
+        provenance = Provenance(
+            kind=kind, n=rows.count(len(s)), point=self._by_name(theta), sample=rows.sample(s, self.point(theta))
+        )
         return FisherInformation.of(self._stored((matrix + matrix.T) / 2, structure), provenance)
 
     def _stored(self, matrix: Any, structure: str) -> Structure:

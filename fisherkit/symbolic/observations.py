@@ -11,6 +11,7 @@ import sympy as sp
 
 from ..arrays import as_entries
 from ..errors import DataError
+from ..rows import Rows
 from .density import Density
 
 
@@ -20,12 +21,15 @@ class Observations:
 
     symbols: tuple[Any, ...]
     columns: list[np.ndarray]
+    rows: Rows
 
     @classmethod
     def read(cls, density: Density, data: Any, *, observed: tuple[Any, ...] | None = None) -> Observations:
         """An array with a column for each data symbol; or a mapping, or data frame, that may hold covariates too."""
-        if not (isinstance(data, Mapping) or hasattr(data, "columns")):
-            return cls(density.data, _columns(density, data))
+        rows = Rows.of(data)
+        data = rows.data
+        if not by_name(data):
+            return cls(density.data, _columns(density, data), rows)
         observed, constants = density.data if observed is None else observed, covariates(density)
         names = {str(key): key for key in data}
         symbols = (*observed, *(s for s in constants if str(s) in names))
@@ -38,7 +42,7 @@ class Observations:
         if len(set(shapes.values())) > 1 or columns[0].ndim != 1 or not len(columns[0]):
             told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise DataError(f"the columns of data must be flat, of one length and not empty; got {told}.")
-        return cls(symbols, columns)
+        return cls(symbols, columns, rows)
 
     def refuse_impossible(self, density: Density, at: dict[Any, Any]) -> None:
         """Refuse an observation outside its support."""
@@ -47,7 +51,20 @@ class Observations:
             outside = support.subs(at).outside(columns[symbol])
             if outside.any():
                 i = int(np.argmax(outside))
-                raise DataError(f"observation {i} of {symbol} is {columns[symbol][i]:.6g}: outside its support.")
+                raise DataError(f"observation {self.rows.place(i)} of {symbol} is {columns[symbol][i]:.6g}: outside its support.")
+
+
+def by_name(data: Any) -> bool:
+    """Whether data are columns with names: a mapping, or a data frame."""
+    return isinstance(data, Mapping) or hasattr(data, "columns")
+
+
+def used(density: Density, data: Any) -> Any:
+    """The columns that the density mentions, where they have names."""
+    if not by_name(data):
+        return data
+    own = {str(s) for s in (*density.data, *covariates(density))}
+    return {str(key): data[key] for key in data if str(key) in own}
 
 
 def covariates(density: Density) -> list[Any]:

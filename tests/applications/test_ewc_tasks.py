@@ -12,7 +12,7 @@ import fisherkit as fk
 torch = pytest.importorskip("torch")
 nn = torch.nn
 D = 4
-STRUCTURES = ("diagonal", "kfac", "low-rank", "dense")
+STRUCTURES = ("diagonal", "kfac", "ekfac", "low-rank", "dense")
 
 
 def rows(n: int, seed: int = 0):
@@ -238,6 +238,21 @@ def test_the_kronecker_penalty_of_one_layer_by_hand() -> None:
     scales, P = torch.linalg.eigh(A)
     share = 1 / (1 + 3 * values[:, None] * scales[None, :])
     torch.testing.assert_close(module.weight.detach() - before["weight"], Q @ (share * (Q.T @ D @ P)) @ P.T)
+
+
+def test_two_passes_over_a_part_of_a_loader() -> None:
+    """Each sees the same examples, and they count once."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv1d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(2 * D - 2, 3))
+    X = rows(20)[:, None]
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X), batch_size=8)
+    part = guard_of(module, structure="ekfac").consolidate(loader, n_samples=10)
+    assert "n=10" in repr(part)
+    torch.testing.assert_close(
+        part.information.dense(), guard_of(module, structure="ekfac").consolidate(X[:10]).information.dense()
+    )
+    with pytest.raises(fk.errors.DataError, match="passes over the data twice"):
+        guard_of(module, structure="ekfac").consolidate(iter(loader))
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

@@ -245,6 +245,7 @@ def test_tensors() -> None:
     assert fit.information.dense()[0] == pytest.approx(exact[0], rel=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:the scores of:fisherkit.errors.NotAtMaximumWarning")
 def test_steps_are_halved_out_of_bad_starts() -> None:
     """Cauchy data from a start at which the plain step leaves the domain of the scale."""
     data = stats.cauchy.rvs(loc=1, scale=0.5, size=100, random_state=np.random.default_rng(2))

@@ -30,7 +30,11 @@ def batches() -> Any:
 def informations(group: Any) -> dict[str, Any]:
     net = fk.networks.Model(network(), "categorical", process_group=group)
     found = {}
-    for structure in ("diagonal", "dense"):
+    for structure in ("kfac", "ekfac"):
+        found[f"empirical {structure}"] = fk.empirical_information(net, data=batches(), structure=structure)
+        method = fk.MonteCarlo(1, rng=0, groups=3 if structure == "kfac" else 0)
+        found[f"drawn 1 {structure}"] = fk.expected_information(net, inputs=batches(), structure=structure, method=method)
+    for structure in ("diagonal", "dense", "block-diagonal"):
         found[f"exact {structure}"] = fk.expected_information(net, inputs=batches(), structure=structure)
         found[f"empirical {structure}"] = fk.empirical_information(net, data=batches(), structure=structure)
         for draws in (1, 3):
@@ -42,7 +46,7 @@ def informations(group: Any) -> dict[str, Any]:
 
 
 def flat(F: fk.FisherInformation) -> torch.Tensor:
-    return F.dense() if F.structure == "dense" else torch.cat([leaf.reshape(-1) for leaf in F.diagonal().values()])
+    return F.dense() if F.structure != "diagonal" else torch.cat([leaf.reshape(-1) for leaf in F.diagonal().values()])
 
 
 def told(work: Any) -> str:
@@ -77,7 +81,12 @@ def main(rank: int, size: int, folder: str) -> None:
     ddp = fk.networks.Model(nn.parallel.DistributedDataParallel(network()), "categorical", process_group=dist.group.WORLD)
     found["ddp"] = fk.expected_information(ddp, inputs=batches(), structure="diagonal")
     values = {name: (flat(F), F.n, repr(F.mcse)) for name, F in found.items()}
-    torch.save({"values": values, "refusals": refusals(rank) if size > 1 else {}}, Path(folder) / f"{rank}.pt")
+    saved = {"values": values}
+    if size == 2:
+        from tests.networks import sharded_modules  # its imports take a while
+
+        saved |= {"refusals": refusals(rank), "fsdp": sharded_modules.found()}
+    torch.save(saved, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 

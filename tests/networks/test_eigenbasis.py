@@ -140,6 +140,52 @@ def test_directions_without_information_are_refused(double: bool) -> None:
     assert len(refusal.value.null_directions) == 4  # three inputs, and the bias
 
 
+class Counted:
+    """A loader that knows how often it was read."""
+
+    def __init__(self, X: Any, y: Any) -> None:
+        self.pairs, self.passes = list(zip(X.split(9), y.split(9), strict=True)), 0
+
+    def __iter__(self) -> Any:
+        self.passes += 1
+        return iter(self.pairs)
+
+
+def test_one_pass_gives_what_two_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fisherkit.networks import replay
+
+    module, X = case("plain")
+    module.insert(1, nn.LayerNorm(5).double())  # whose scale has no basis
+    net, y = fk.networks.Model(module, "categorical"), torch.randint(0, 3, (len(X),))
+    verbs = {
+        "exact": lambda source: fk.expected_information(net, inputs=source, structure="ekfac"),
+        "drawn": lambda source: fk.expected_information(
+            net, inputs=source, structure="ekfac", method=fk.MonteCarlo(3, rng=2, groups=0)
+        ),
+        "empirical": lambda source: fk.empirical_information(net, data=source, structure="ekfac"),
+    }
+    once = {}
+    for room in (2**20, 4000, 0):  # bytes: all rows, some of them, none
+        monkeypatch.setattr(replay, "MOST", room)
+        for name, verb in verbs.items():
+            source = Counted(X, y)
+            F = verb(source)
+            assert source.passes == (1 if room == 2**20 else 2)
+            torch.testing.assert_close(F.dense(), once.setdefault(name, F).dense(), rtol=1e-9, atol=1e-12)
+            assert repr(F) == repr(once[name])
+
+
+def test_bases_are_orthogonal_whatever_the_networks_precision() -> None:
+    """Held in single precision for a network in single precision, and refined when used."""
+    module, X = case("plain")
+    F = fk.expected_information(fk.networks.Model(module.float(), "categorical"), inputs=X.float(), structure="ekfac")
+    assert F._structure.arrays["0.weight:left"].dtype is torch.float32
+    v = torch.randn(F.parameters.size, dtype=torch.float64)
+    step = F.solve(v, damping=1e-3)
+    torch.testing.assert_close(F @ step + 1e-3 * step, v, rtol=0, atol=1e-10)
+    assert float(torch.trace(F.dense())) == pytest.approx(float(F.trace), rel=1e-12)
+
+
 def test_half_precision_is_squared_in_single() -> None:
     module, X = case("plain")
     module, X = module.bfloat16(), X.bfloat16()

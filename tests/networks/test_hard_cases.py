@@ -1,6 +1,9 @@
 """What only some batches, some callers or some callers' contexts do: right all the same, or refused in words."""
 
 import copy
+import threading
+import types
+from collections.abc import Iterator
 
 import pytest
 
@@ -106,6 +109,36 @@ def spectral() -> nn.Module:
     return module
 
 
+class Ensemble(nn.Module):
+    """Several members at once, by torch.vmap."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(data(2, 3, 4))
+
+    def forward(self, x):
+        return torch.vmap(lambda w: torch.tanh(x @ w.T))(self.weight).mean(0)
+
+
+class Sloped(Pair):
+    """Uses a gradient of its own, with respect to its inputs."""
+
+    def forward(self, x):
+        x = x.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(super().forward(x).logsumexp(1).sum(), x, create_graph=True)
+        return super().forward(x) + slope[:, :3]
+
+
+def pruned() -> nn.Module:
+    from torch.nn.utils import prune  # torch itself does not bring it
+
+    module = Pair()
+    with torch.no_grad():
+        prune.l1_unstructured(module.a, "weight", 0.5)
+    return module
+
+
 class SparseEmbedding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -134,6 +167,9 @@ CASES = {
     "an activation kept": (Remembering, X),
     "a hook that changes the output": (hooked, X),
     "a weight behind a parametrization": (spectral, X),
+    "an ensemble": (Ensemble, X),
+    "a gradient inside": (Sloped, X),
+    "pruned": (pruned, X),
     "sparse embedding": (SparseEmbedding, torch.arange(33).reshape(11, 3) % 7),
 }
 
@@ -161,6 +197,180 @@ def test_a_patched_layer_is_what_it_does() -> None:
     F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure="diagonal")
     brute = brute_force.expected(module, X).diagonal()
     torch.testing.assert_close(brute_force.flat(F), brute, rtol=1e-4, atol=1e-8)
+
+
+def plain():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+class Copying(nn.Linear):
+    """Makes its own copies, with weights of their own."""
+
+    def __deepcopy__(self, memo):
+        new = Copying(4, 5)
+        new.load_state_dict(self.state_dict())
+        return new
+
+
+def copying() -> nn.Module:
+    module, own = plain(), Copying(4, 5)
+    own.load_state_dict(module[0].state_dict())
+    module[0] = own
+    return module
+
+
+def scripted_inside() -> nn.Module:
+    module = plain()
+    module[0] = torch.jit.script(module[0])
+    return module
+
+
+@pytest.fixture(autouse=True)
+def checked_distributions() -> Iterator[None]:
+    """torch.compile turns their checks off for the whole process."""
+    before = torch.distributions.Distribution._validate_args
+    yield
+    torch.distributions.Distribution.set_default_validate_args(before)
+
+
+SAME = {
+    "compiled": lambda: torch.compile(plain(), backend="aot_eager"),
+    "traced": lambda: torch.jit.trace(plain(), X),
+    "scripted": lambda: torch.jit.script(plain()),
+    "a layer scripted": scripted_inside,
+    "a layer that copies itself": copying,
+    "data parallel": lambda: nn.DataParallel(plain()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("name", SAME)
+def test_a_module_in_another_form_is_the_module(name: str) -> None:
+    """Also at other weights than its own, which a copy that copies its weights would not see."""
+    net, reference = fk.networks.Model(SAME[name](), "categorical"), fk.networks.Model(plain(), "categorical")
+    for scale in (None, 3.0):
+        points = [scale and {key: scale * value.detach() for key, value in one.tensors.items()} for one in (net, reference)]
+        for structure in ("diagonal", "dense", "operator"):
+            ours, theirs = (
+                fk.expected_information(one, point, inputs=X, structure=structure).dense()
+                for one, point in zip((net, reference), points, strict=True)
+            )
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+def test_compiled_code_is_differentiated_and_still_compiles_for_the_caller() -> None:
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    @torch.compile(backend=backend, fullgraph=True)
+    def doubled(x):
+        return 2 * torch.tanh(x)
+
+    class Inside(Pair):
+        def forward(self, x):
+            return self.b(doubled(self.a(x)))
+
+    class Outside(Pair):
+        def forward(self, x):
+            return self.b(2 * torch.tanh(self.a(x)))
+
+    ours, theirs = (
+        fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X).dense() for module in (Inside(), Outside())
+    )
+    torch.testing.assert_close(ours, theirs)
+    assert not compiled
+    doubled(X)
+    assert len(compiled) == 1
+
+
+class Writing(Pair):
+    """Doubles its inputs where they are, and keeps its weights in bounds."""
+
+    def forward(self, x):
+        x *= 2
+        self.a.weight.data.clamp_(-0.3, 0.3)
+        return self.b(torch.tanh(self.a(x)))
+
+
+class Renormed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.out = nn.Embedding(7, 5, max_norm=0.5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.embed(x)).sum(1))
+
+
+@pytest.mark.parametrize("make", [Writing, Renormed])
+def test_a_network_that_writes_to_inputs_or_weights_writes_to_copies(make) -> None:
+    """The scores are those at the weights that it has given itself."""
+    module, inputs = make(), X.clone() if make is Writing else torch.arange(35).reshape(7, 5) % 7
+    before, given = copy.deepcopy(module.state_dict()), inputs.clone()
+    net = fk.networks.Model(module, "categorical")
+    for structure in ("dense", "operator", "low-rank"):
+        F = fk.expected_information(net, inputs=inputs, structure=structure).dense()
+        assert all(torch.equal(value, module.state_dict()[name]) for name, value in before.items())
+        assert torch.equal(inputs, given)
+        settled = copy.deepcopy(module)
+        settled(inputs.clone())
+        brute = brute_force.expected(settled, inputs.clone())
+        assert float((F - brute).abs().max()) < 3e-6 * float(brute.abs().max())
+
+
+def holding(kind: str) -> nn.Module:
+    """A function that holds on to the very module, and so to weights that a copy does not have."""
+    module = plain()
+    module[0].requires_grad_(kind != "frozen")
+    if kind == "hook":
+        module[0].register_forward_hook(lambda layer, inputs, output: output * module[2].bias.sum())
+        return module
+    before = module[0].forward
+    module[0].forward = lambda x: 2 * before(x)
+    return module
+
+
+@pytest.mark.parametrize("kind", ["hook", "forward", "frozen"])
+def test_a_function_that_holds_on_to_the_module_is_refused(kind: str) -> None:
+    """Its weights' gradients would be missing without a word."""
+    net = fk.networks.Model(holding(kind), "categorical", params="*")
+    for structure in ("diagonal", "dense", "kfac", "operator"):
+        with pytest.raises(
+            fk.errors.NetworkStateError, match=r"used by a function that holds on to this very module.*MethodType"
+        ):
+            fk.expected_information(net, inputs=X, structure=structure)
+    with pytest.raises(fk.errors.NetworkStateError, match="holds on to this very module"):
+        fk.score(net, data=(X, Y))
+
+
+def test_attributes_that_cannot_be_copied_are_shared() -> None:
+    """A lock, a file, a trainer that holds both the module and a lock: none of them is the network's."""
+    module = plain()
+    module.lock, module[0].held = threading.Lock(), {"a": [threading.local()], "module": module}
+    module.trainer = types.SimpleNamespace(model=module, lock=module.lock)
+    F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X)
+    torch.testing.assert_close(F.dense(), fk.expected_information(fk.networks.Model(plain(), "categorical"), inputs=X).dense())
+
+
+def test_a_module_that_refuses_to_be_copied_is_refused() -> None:
+    class Single(nn.Linear):
+        def __deepcopy__(self, memo):
+            raise RuntimeError("there is one")
+
+    with pytest.raises(fk.errors.NetworkStateError, match=r"cannot be copied.*RuntimeError: there is one"):
+        fk.expected_information(fk.networks.Model(nn.Sequential(Single(4, 3)), "categorical"), inputs=X)
+
+
+def test_a_hook_that_only_looks_is_not() -> None:
+    module, seen = plain(), []
+    module.register_forward_hook(lambda layer, inputs, output: seen.append(module[0].weight.norm().item()))
+    F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X)
+    torch.testing.assert_close(F.dense(), fk.expected_information(fk.networks.Model(plain(), "categorical"), inputs=X).dense())
+    assert seen
 
 
 CONTEXTS = {

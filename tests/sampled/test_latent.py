@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from scipy.special import expit, logsumexp
 
 import fisherkit as fk
+import fisherkit.sampled  # before doctests are collected: a module that is loaded twice cannot be sent to processes
 
 RNG = np.random.default_rng(20)
 
@@ -231,3 +233,21 @@ def test_bad_input() -> None:
     broken = fk.sampled.LatentModel(impossible, posterior=nothing, parameters=("a",), method=method)
     with pytest.raises(fk.errors.DataError, match=r"complete score of observation 1 in a is .* for draw 0"):
         fk.score(broken, [1.0], data=[0.0, 2.0])
+
+
+def test_the_same_bits_for_any_workers() -> None:
+    ask = lambda workers: fk.observed_information(
+        fk.sampled.LatentModel(
+            RandomIntercept.complete,
+            posterior=RandomIntercept.posterior,
+            parameters=RandomIntercept.parameters,
+            method=fk.MonteCarlo(200, rng=1, workers=workers),
+        ),
+        RandomIntercept.at,
+        data=RandomIntercept.y,
+    )
+    one = ask(1)
+    with ProcessPoolExecutor(2) as processes:
+        for other in (ask(3), ask(processes)):
+            np.testing.assert_array_equal(one.dense(), other.dense())
+            np.testing.assert_array_equal(one.mcse, other.mcse)

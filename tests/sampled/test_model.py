@@ -149,6 +149,9 @@ def test_a_factor_that_is_one_only_here_is_refused() -> None:
         ([1.0, np.inf], fk.errors.DataError, r"entry \(1,\) is inf"),
         (["a"], fk.errors.DataError, "real numbers"),
         ([1j], fk.errors.DataError, "real numbers"),
+        (np.array([1.0, 2.0], dtype=object), fk.errors.DataError, "real numbers; got dtype object"),
+        (np.ma.array([1.0, 2.0], mask=[False, True]), fk.errors.DataError, r"entry \(1,\) is nan"),
+        ({"x": [1.0]}, fk.errors.DataError, "an array with a row for each observation"),
         (None, fk.errors.DataError, "give data="),
     ],
 )
@@ -183,11 +186,62 @@ def test_a_score_that_is_not_finite_names_the_observation_and_the_parameter() ->
         ({"log_density": lambda x, t: 0.0}, r"shape \(200,\); got \(\)"),
         ({"log_density": lambda x, t: np.zeros((len(x), 2))}, r"got \(200, 2\)"),
         ({"score": lambda x, t: np.zeros((2, 2))}, r"shape \(200, 2\); got \(2, 2\)"),
+        ({"score": lambda x, t: None}, r"shape \(200, 2\); got \(\)"),
     ],
 )
 def test_functions_of_the_wrong_shape(changes: dict[str, object], message: str) -> None:
     with pytest.raises(fk.errors.LayoutError, match=message):
         fk.score(model(**changes), AT, data=DATA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"log_density": lambda x, t: log_density(x, t) + 1j}, r"log_density\(x, theta\) must return real .* complex128"),
+        ({"log_density": lambda x, t: log_density(x, t).astype(object)}, r"log_density\(x, theta\) must return real .* object"),
+        ({"score": lambda x, t: exact_score(x, t) + 1j}, r"score\(x, theta\) must return real numbers; got dtype complex128"),
+        ({"score": lambda x, t: exact_score(x, t).astype(str)}, r"score\(x, theta\) must return real numbers; got dtype <U"),
+        ({"hessian": lambda x, t: np.full((len(x), 2, 2), np.nan)}, "second derivatives of observation 0 are not finite"),
+    ],
+)
+def test_functions_that_return_no_real_numbers(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(fk.errors.DataError, match=message):
+        fk.observed_information(model(**changes), AT, data=DATA)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"log_density": "log"}, r"log_density= must be a function of \(x, theta\)"),
+        ({"score": 3}, "score= must be a function"),
+        ({"hessian": np.eye(2)}, "hessian= must be a function"),
+        ({"sampler": 3}, r"sampler= must be a function of \(theta, size, rng\)"),
+        ({"log_density": None}, "needs log_density= or score="),
+    ],
+)
+def test_what_is_no_function_is_refused_at_once(given: dict[str, object], message: str) -> None:
+    with pytest.raises(fk.errors.LayoutError, match=message):
+        model(**given)
+
+
+@pytest.mark.parametrize(
+    ("draws", "error", "message"),
+    [
+        (lambda t, size, rng: np.full(size, np.nan), fk.errors.DataError, r"the sampler's draws must be finite; entry \(0,\)"),
+        (lambda t, size, rng: None, fk.errors.DataError, "the sampler's draws are missing"),
+        (lambda t, size, rng: 1j * np.ones(size), fk.errors.DataError, "the sampler's draws must be real numbers"),
+        (lambda t, size, rng: np.ones(3), fk.errors.LayoutError, "must return 20 observations; got 3"),
+    ],
+)
+def test_draws_that_are_none(draws: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        fk.expected_information(model(sampler=draws), AT, method=fk.MonteCarlo(2000, rng=0))
+
+
+def test_a_frame_or_series_is_its_values_whatever_its_index() -> None:
+    pandas = pytest.importorskip("pandas")
+    shuffled = pandas.Series(DATA, index=np.arange(200)[::-1])
+    np.testing.assert_array_equal(fk.score(model(), AT, data=shuffled), fk.score(model(), AT, data=DATA))
 
 
 def test_methods_that_the_model_cannot_take_are_refused_naming_those_it_can() -> None:
@@ -197,6 +251,10 @@ def test_methods_that_the_model_cannot_take_are_refused_naming_those_it_can() ->
         fk.expected_information(model(), AT)
     with pytest.raises(fk.errors.MethodError, match="no sampler, support or outcomes"):
         fk.expected_information(model(sampler=None), AT)
+    with pytest.raises(fk.errors.MethodError, match="and log_density="):
+        fk.expected_information(
+            fk.sampled.Model(score=exact_score, parameters=("mu", "sigma"), outcomes=lambda t: np.arange(2)), AT
+        )
     with pytest.raises(fk.errors.MethodError, match="inputs= belongs to networks"):
         fk.expected_information(model(), AT, inputs=DATA, method=fk.MonteCarlo(10))
     with pytest.raises(fk.errors.MethodError, match="structure must be one of 'dense', 'diagonal'"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fisherkit as fk
+import fisherkit.sampled  # before doctests are collected: a module that is loaded twice cannot be sent to processes
 
 
 def normal(theta: Any, size: int, rng: np.random.Generator) -> Any:
@@ -129,6 +131,36 @@ def test_steps_find_their_size() -> None:
     np.testing.assert_allclose(np.diagonal(F.dense()), np.diagonal(EXACT), rtol=0.1)
 
 
+def test_shrunk_bounds_are_closer_than_plain_ones() -> None:
+    """Where every fifth run has more noise than information in some direction, and is refused when noise is subtracted."""
+    given = {"features": moments, "steps": {"mu": 0.3, "sigma": 0.3}}
+    ask = lambda rng, correction: fk.expected_information(
+        simulated(uncommon, correction=correction, **given), NORMAL, method=fk.MonteCarlo(200, rng=rng, groups=0)
+    )
+    off = {c: [ask(rng, c).standard_errors() * np.sqrt(np.diagonal(EXACT)) - 1 for rng in range(60)] for c in ("shrunk", "none")}
+    assert np.mean(np.square(off["shrunk"])) < 0.5 * np.mean(np.square(off["none"]))
+    assert sum(ask(rng, "subtracted").eigenvalues().min() < 0 for rng in range(60)) > 3
+
+
+@pytest.mark.parametrize("features", [moments, 4])
+def test_the_same_bits_for_any_workers(features: Any) -> None:
+    ask = lambda workers: fk.expected_information(
+        simulated(features=features), NORMAL, method=fk.MonteCarlo(2000, rng=3, workers=workers)
+    )
+    one = ask(1)
+    with ProcessPoolExecutor(2) as processes:
+        for other in (ask(3), ask(processes)):
+            np.testing.assert_array_equal(one.dense(), other.dense())
+            np.testing.assert_array_equal(one.mcse, other.mcse)
+
+
+def test_what_processes_cannot_take_is_told() -> None:
+    with ProcessPoolExecutor(1) as pool, pytest.raises(fk.errors.MethodError, match="Define it at the top of a module"):
+        fk.expected_information(
+            simulated(lambda t, n, r: normal(t, n, r)), NORMAL, method=fk.MonteCarlo(400, rng=0, workers=pool)
+        )
+
+
 def test_structure_and_seed() -> None:
     method = fk.MonteCarlo(400, rng=7)
     dense, again, diagonal = (
@@ -165,7 +197,7 @@ def test_bad_input() -> None:
         fk.expected_information(simulated(features=lambda x: x[:, 0]), NORMAL, method=method)
     with pytest.raises(fk.errors.LayoutError, match="features must be a number of polynomials"):
         simulated(features=0)
-    with pytest.raises(fk.errors.LayoutError, match="correction must be one of subtracted, none"):
+    with pytest.raises(fk.errors.LayoutError, match="correction must be one of subtracted, shrunk, none"):
         simulated(correction="split")
     with pytest.raises(fk.errors.DataError, match="steps must be positive"):
         simulated(steps=[0.1, -1.0])

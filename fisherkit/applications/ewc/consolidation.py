@@ -22,7 +22,7 @@ from .state import State
 from .task import Request
 
 MODES = ("online", "separate", "sum")
-STRUCTURES = ("diagonal", "kfac", "low-rank", "dense")  # of these, the ones that the network keeps
+STRUCTURES = ("diagonal", "kfac", "ekfac", "low-rank", "dense")  # of these, the ones that the network keeps
 
 
 class EWC:
@@ -43,10 +43,10 @@ class EWC:
         What several tasks leave behind, see Notes.
     decay : float
         How much of the earlier tasks' information is kept at each new one, in mode ``"online"``; 1 keeps all.
-    structure : {"diagonal", "kfac", "low-rank", "dense"}
+    structure : {"diagonal", "kfac", "ekfac", "low-rank", "dense"}
         What is kept of F. The others hold what weights share too: ``"kfac"`` by a Kronecker product for each weight (Ritter et
-        al. 2018), ``"low-rank"`` by a vector per label of each example, for a small ``n_samples``, and ``"dense"`` whole, for
-        networks of a few thousand parameters at most.
+        al. 2018), ``"ekfac"`` by the second moments in its eigenvectors, ``"low-rank"`` by a vector per label of each example,
+        for a small ``n_samples``, and ``"dense"`` whole, for networks of a few thousand parameters at most.
 
     Attributes
     ----------
@@ -81,9 +81,9 @@ class EWC:
     ``"separate"``: a penalty for each task with its own anchor and its own :math:`F_t` (Kirkpatrick et al. 2017). Memory and time
     grow with the tasks.
 
-    Sums of Kronecker products are none, so that ``"kfac"`` keeps those of each task in every mode (Ritter et al. 2018), with one
-    anchor but for ``"separate"``. Its proximal step is exact for one task, in the factors' eigenvectors, and by conjugate
-    gradients to a relative 1e-10 for more.
+    Sums of Kronecker products are none, so that ``"kfac"`` and ``"ekfac"`` keep those of each task in every mode (Ritter et al.
+    2018), with one anchor but for ``"separate"``. Their proximal step is exact for one task, in the factors' eigenvectors, and by
+    conjugate gradients to a relative 1e-10 for more.
 
     The penalty costs one product with F per step, for a diagonal five passes over the parameters, its gradient included; the
     proximal step of a diagonal costs one.

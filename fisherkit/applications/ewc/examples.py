@@ -13,13 +13,16 @@ from ...errors import DataError, FisherkitError, LayoutError
 
 
 class Examples(Iterable[Any]):
-    """A loader's batches, the first ``limit`` examples of them, counted as they pass."""
+    """A loader's batches, the first ``limit`` examples of them, counted as they pass; again from the start in a second pass."""
 
     def __init__(self, loader: Iterable[Any], limit: int | None) -> None:
         self.loader, self.limit, self.seen = loader, limit, 0
         self.given: Any = None  # the batch that the network is at work on
 
     def __iter__(self) -> Iterator[Any]:
+        if self.seen and hasattr(self.loader, "__next__"):
+            raise DataError("this structure passes over the data twice, and an iterator is spent after once: give a loader.")
+        self.seen = 0
         for item in self.loader:
             rows = _rows(item)
             if self.limit is not None and self.seen + rows > self.limit:

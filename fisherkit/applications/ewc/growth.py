@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 import torch
@@ -13,6 +13,7 @@ from ...information import FisherInformation
 from ...parameters import Parameters
 from ...structures.base import Structure
 from ...structures.dense import Dense
+from ...structures.eigenbasis import Eigenbasis
 from ...structures.kronecker import Kronecker
 
 Shape = tuple[int, ...]
@@ -53,6 +54,8 @@ def reshaped(information: FisherInformation, shapes: Shapes) -> FisherInformatio
         grown = _dense(structure, old, parameters)
     elif isinstance(structure, Kronecker):
         grown = _kronecker(structure, old, parameters)
+    elif isinstance(structure, Eigenbasis):
+        grown = _eigenbasis(structure, old, parameters)
     else:
         raise MethodError(
             f"parameters that grow between tasks need another structure than {structure.name!r}; ewc.release(...) lets go of "
@@ -85,21 +88,64 @@ def _dense(structure: Dense, old: Shapes, parameters: Parameters) -> Dense:
 
 def _kronecker(structure: Kronecker, old: Shapes, parameters: Parameters) -> Kronecker:
     """Rows that are new are zeros in the left factor, columns in the right one."""
-    sides = dict(zip(structure.parameters.names, zip(structure.left, structure.right, strict=True), strict=True))
     left, right = [], []
-    for name, shape in _shapes(parameters):
-        if name not in sides:
-            raise MethodError(f"a Kronecker information knows nothing of {name}: sums with others stay apart.")
-        (L, R), was = sides[name], old[name]
-        if L.ndim == 1:  # a diagonal in its place
+    for was, shape, (L, R) in _grown(structure, old, parameters, structure.left, structure.right):
+        if L.ndim == 3 or was == shape:
+            left.append(L)
+            right.append(R)
+        elif L.ndim == 1 and len(L) == prod(was):  # a diagonal in its place
             grown = L.new_zeros(prod(shape))
             grown[_places(was, shape, L.device)] = L
             left.append(grown)
             right.append(R)
         else:
-            left.append(_square(L, torch.arange(len(L), device=L.device), shape[0]))
+            left.append(inside(L, L.new_zeros(*shape[:1] * L.ndim)))
             right.append(_square(R, _places(was[1:], shape[1:], R.device), prod(shape[1:])))
     return Kronecker(left, right, structure.arrays["precision"], parameters)
+
+
+def _eigenbasis(structure: Eigenbasis, old: Shapes, parameters: Parameters) -> Eigenbasis:
+    """What is new is a direction of its own, with an eigenvalue of zero."""
+    parts = []
+    for was, shape, (value, Q, P) in _grown(structure, old, parameters, structure.values, structure.left, structure.right):
+        if was != shape:
+            plain = not len(Q) and len(P) == 1  # a diagonal in its place
+            rows, columns = (was, (1,)) if plain else (was[:1], was[1:])
+            more, wider = (shape, (1,)) if plain else (shape[:1], shape[1:])
+            whole = value.new_zeros(prod(more), prod(wider))
+            at = _places(rows, more, value.device) if plain else slice(prod(rows))
+            whole[at, : prod(columns)] = value.reshape(-1, prod(columns))
+            value = whole.reshape(-1)
+            Q = _basis(Q, _places(rows, more, Q.device), prod(more)) if len(Q) else Q
+            P = _basis(P, _places(columns, wider, P.device), prod(wider))
+        parts.append((value, Q, P))
+    values, left, right = zip(*parts, strict=True)
+    return Eigenbasis(values, left, right, structure.arrays["precision"], parameters)
+
+
+def _basis(Q: Tensor, places: Tensor, size: int) -> Tensor:
+    """Its vectors at these entries of longer ones, and a unit vector for each of the others."""
+    out = Q.new_zeros(size, size)
+    out[places, : len(Q)] = Q
+    others = torch.ones(size, dtype=torch.bool, device=Q.device)
+    others[places] = False
+    out[others.nonzero()[:, 0], torch.arange(len(Q), size, device=Q.device)] = 1
+    return out
+
+
+def _grown(
+    structure: Structure, old: Shapes, parameters: Parameters, *stored: Sequence[Tensor]
+) -> Iterator[tuple[Shape, Shape, tuple[Tensor, ...]]]:
+    """For each parameter its shape as it was and is, and what is stored of it."""
+    sides = dict(zip(structure.parameters.names, zip(*stored, strict=True), strict=True))
+    for name, shape in _shapes(parameters):
+        if name not in sides:
+            raise MethodError(f"a {structure.name!r} information knows nothing of {name}: sums with others stay apart.")
+        if any(side.ndim == 3 for side in sides[name]) and old[name] != shape:
+            raise MethodError(
+                f"{name} has groups of rows, and cannot grow from {old[name]} to {shape}: ewc.release(...) lets go of it."
+            )
+        yield old[name], shape, sides[name]
 
 
 def _shapes(parameters: Parameters) -> zip[tuple[str, Shape]]:

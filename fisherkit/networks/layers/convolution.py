@@ -26,7 +26,8 @@ class Convolution(Use):
         node: Any = edge.node
         self._saved, self._kernel = node._saved_input, single(node._saved_weight)
         self.stride, self.padding, self.dilation = node._saved_stride, node._saved_padding, node._saved_dilation
-        self.transposed, self.groups = node._saved_transposed, node._saved_groups
+        self.transposed: bool = node._saved_transposed
+        self.groups: int = node._saved_groups
         outside = node._saved_output_padding
         self._settings = (self.stride, self.padding, self.dilation, self.transposed, outside, self.groups)
         self.features = self._saved.ndim - 1
@@ -45,14 +46,26 @@ class Convolution(Use):
         """
         if self.transposed:
             raise NotImplementedError("a transposed convolution meets its input the other way round")
-        x, space = self.x.flatten(0, 1), self._kernel.ndim - 2
+        return self.patches(self.x)
+
+    def patches(self, v: Tensor) -> Tensor:
+        """(k, P, groups, entries) of inputs (k, T, ...); of gradients at the output, where the convolution is transposed."""
+        x, space = v.flatten(0, 1), self._kernel.ndim - 2
         x = torch.nn.functional.pad(x, [n for n in reversed(self.padding) for _ in range(2)])
         for axis in range(space):
             reach = self.dilation[axis] * (self._kernel.shape[2 + axis] - 1) + 1
             x = x.unfold(2 + axis, reach, self.stride[axis])[..., :: self.dilation[axis]]
-        x = x.reshape(len(x), self.groups, -1, math.prod(x.shape[2 : 2 + space]), math.prod(self._kernel.shape[2:]))
-        found = x.permute(0, 3, 1, 2, 4).flatten(3)
-        return found.reshape(len(self.x), -1, *found.shape[2:])
+        if self.transposed:  # what was added to the output's end is met by no input
+            x = x[(..., *map(slice, self.x.shape[3:]), *[slice(None)] * space)]
+        x = x.unflatten(1, (self.groups, -1))  # (k T, groups, channels, *positions, *kernel)
+        order = (1, 2, *range(3 + space, 3 + 2 * space), 0, *range(3, 3 + space))
+        entries = x.shape[2] * math.prod(self._kernel.shape[2:])
+        found = x.permute(order).reshape(self.groups, entries, len(v), -1)  # the one copy, in runs along the last axis of a map
+        return found.permute(2, 3, 0, 1)
+
+    def channels(self, v: Tensor) -> Tensor:
+        """(k, P, groups, channels) of what the kernel's first axis meets: (k, T, channels, ...)."""
+        return v.flatten(3).movedim(3, 2).flatten(1, 2).unflatten(2, (self.groups, -1))
 
     def per_example(self, terms: Tensor, at: slice) -> Tensor:
         return torch.stack([self._one(g, x) for g, x in zip(terms, self.x[at], strict=True)])

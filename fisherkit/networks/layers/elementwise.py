@@ -5,7 +5,7 @@ For :math:`y = f w + b` an example's gradients are sums of :math:`g f` and of g 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from torch import Tensor
@@ -40,13 +40,31 @@ class Sum(Use):
         aligned = list(self.shape if shape is None else shape)
         while aligned and aligned[0] == 1:
             aligned.pop(0)
-        self.features, self._times = len(aligned), times
+        self.features, self._times, self._aligned = len(aligned), times, aligned
         self._repeated = [axis for axis, length in enumerate(aligned, start=1) if length == 1]
 
     @property
     def is_plain(self) -> bool:
         """Whether the parameter is added to every row as it is: a bias."""
         return self._times is None and not self._repeated
+
+    @property
+    def is_bias(self) -> bool:
+        """Whether the parameter is one vector that is added along one axis, whatever it is repeated along."""
+        return self._times is None and sum(length > 1 for length in self._aligned) <= 1
+
+    def vectors(self, terms: Tensor) -> Tensor:
+        """(k, P, 1, length): what is added up at each position, where the parameter is a bias."""
+        long = next((axis for axis, length in enumerate(self._aligned, start=2) if length > 1), None)
+        every = terms[..., None] if long is None else terms.movedim(long, -1)
+        return every.flatten(1, -2)[:, :, None]
+
+    @property
+    def along(self) -> Hashable:
+        """What tells the arrangement of `vectors` apart: none for plain rows, or a convolution's channels."""
+        if len(self._aligned) == 1 and self._aligned[0] > 1:
+            return None
+        return ("channels", 1) if self._aligned and self._aligned[0] > 1 else (tuple(self._aligned),)
 
     def terms(self, g: Tensor, batch: int) -> Tensor:
         return self.arranged(g if self._times is None else self._times(single(g)), batch)

@@ -48,10 +48,10 @@ class Padded(Embedding):
 
     def __init__(self, edge: Edge, indices: Tensor, padding: int) -> None:
         super().__init__(edge, indices)
-        self._padding = padding
+        self.padding = padding
 
     def terms(self, g: Tensor, batch: int) -> Tensor:
-        return self.arranged(g, batch) * (self.tokens != self._padding)[..., None]
+        return self.arranged(g, batch) * (self.tokens != self.padding)[..., None]
 
 
 class SharedRows(Sum):
@@ -60,15 +60,24 @@ class SharedRows(Sum):
     def __init__(self, edge: Edge, indices: Tensor, node: Node) -> None:
         self._looked_up = (*indices.shape, edge.parameter.shape[1])
         super().__init__(edge, self._looked_up, node=node)
-        self._indices = indices.reshape(-1)
+        self.indices = indices.reshape(-1)
 
     def per_example(self, terms: Tensor, at: slice) -> Tensor:
-        rows = self.summed(terms).reshape(len(terms), len(self._indices), -1)
-        return terms.new_zeros(len(terms), *self.shape).index_add_(1, self._indices, rows)
+        rows = self.summed(terms).reshape(len(terms), len(self.indices), -1)
+        return terms.new_zeros(len(terms), *self.shape).index_add_(1, self.indices, rows)
 
     @property
     def is_plain(self) -> bool:
         return False  # an index may be repeated
+
+    @property
+    def is_bias(self) -> bool:
+        return False
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the terms of a position are one row for each index."""
+        return not self._repeated
 
     def by_autograd(self, g: Tensor) -> Tensor:
         return super().by_autograd(g.sum_to_size(self._looked_up))

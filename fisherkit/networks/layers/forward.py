@@ -95,9 +95,10 @@ class Forward:
     def per_example(self, terms: Terms, at: slice) -> dict[str, Tensor]:
         """(k, *shape) gradients of these k examples."""
         k = len(range(*at.indices(self.batch)))
-        return {name: self._summed(name, terms[name], at, k) for name in self.uses}
+        return {name: self.gradients(name, terms[name], at, k) for name in self.uses}
 
-    def _summed(self, name: str, terms: list[Tensor], at: slice, k: int) -> Tensor:
+    def gradients(self, name: str, terms: list[Tensor], at: slice, k: int) -> Tensor:
+        """(k, *shape) gradients of one parameter."""
         own = self.uses[name]
         if not own:
             return torch.zeros(k, *self._values[name].shape, dtype=self.output.dtype, device=self.output.device)
@@ -129,11 +130,15 @@ class Forward:
             total[name] = torch.zeros_like(self._values[name], dtype=torch.float64, requires_grad=False)
         return [*waiting.values(), *(total[name] for name in self.uses.keys() - quick.keys())]
 
+    def squares(self, name: str, terms: Terms) -> Tensor:
+        """Sum of the examples' squared gradients of one parameter that has a use."""
+        return self._squares(self.uses[name], terms[name])
+
     def _squares(self, own: list[Use], terms: list[Tensor]) -> Tensor:
         if len(own) == 1:
             return own[0].squares(terms[0])
         name, every = own[0].name, slices(self.batch, own[0].entries)
-        return squares(self._summed(name, terms, at, at.stop - at.start) for at in every)
+        return squares(self.gradients(name, terms, at, at.stop - at.start) for at in every)
 
 
 class Trust:
