@@ -53,8 +53,8 @@ def hessian(
 
 def _of_values(log_density: LogDensity, x: Any, theta: np.ndarray, w: np.ndarray, units: np.ndarray) -> np.ndarray | None:
     """By second differences of the sum along one direction and along two at once; None where they do not settle."""
-    own, _ = derivatives.at_points(log_density, x, theta[None])
-    noise = 36 * ROUNDING * float(np.abs(w * own[:, 0]).sum())
+    own, rounding = derivatives.at_points(log_density, x, theta[None])
+    noise = 36 * rounding * float(np.abs(w * own[:, 0]).sum())
 
     def second(direction: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
         table, _ = derivatives.at_points(log_density, x, theta + np.outer(NODES / 6, reach * direction))

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch.distributions import Distribution, constraints
 
-from ..errors import LayoutError
+from ..errors import DataError, LayoutError
+from ..model import Theta
 from ..parameters import Parameters
 from .model import Model
 
@@ -35,7 +36,7 @@ def model_of(distribution: Any) -> Model:
         log = build(torch.as_tensor(theta)).log_prob(data.reshape((len(data), *shape)))
         return log.reshape(len(data), -1).sum(dim=1)
 
-    own = Model(
+    own = _DistributionModel(
         lambda x, theta: _plain(log_density(x, theta), theta),
         score=lambda x, theta: torch.func.jacfwd(lambda t: log_density(x, t))(torch.as_tensor(theta)).numpy(),
         sampler=lambda theta, size, rng: _sample(build(torch.as_tensor(theta)), size, rng),
@@ -45,8 +46,23 @@ def model_of(distribution: Any) -> Model:
         discrete=_is_integer(distribution),
         outcomes=_outcomes(distribution) if not distribution.batch_shape else None,
     )
+    own.constraints = distribution.arg_constraints
     own._point = torch.cat([value.reshape(-1) for value in values.values()]).numpy()
     return own
+
+
+class _DistributionModel(Model):
+    """With the domains that a distribution tells of its arguments, whether or not PyTorch itself validates them."""
+
+    constraints: dict[str, constraints.Constraint]
+
+    def _at(self, theta: Theta) -> np.ndarray:
+        at = super()._at(theta)
+        for name, part in self.parameters.as_mapping(self.parameters.split(at)).items():
+            constraint = self.constraints[name]
+            if not constraints.is_dependent(constraint) and not bool(constraint.check(torch.as_tensor(part)).all()):
+                raise DataError(f"{name} must satisfy {constraint}; got {np.ravel(part)[:5].tolist()}.")
+        return at
 
 
 def _plain(values: torch.Tensor, theta: Any) -> Any:

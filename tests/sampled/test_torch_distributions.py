@@ -42,3 +42,15 @@ def test_a_vector_distribution_needs_monte_carlo_and_keeps_shapes() -> None:
 def test_the_class_is_not_a_point() -> None:
     with pytest.raises(fk.errors.LayoutError, match=r"give an object, for example Normal\(...\)"):
         fk.expected_information(D.Normal)
+
+
+@pytest.mark.parametrize("validates", [True, False])
+def test_arguments_outside_their_domain_are_refused(validates: bool) -> None:
+    """Also where PyTorch's own validation is off, as it is in a process that has compiled anything."""
+    torch.distributions.Distribution.set_default_validate_args(validates)
+    try:
+        normal = torch.distributions.Normal(0.0, 1.0)
+        with pytest.raises(fk.errors.DataError, match=r"scale must satisfy GreaterThan\(lower_bound=0.0\); got \[-1.0\]"):
+            fk.empirical_information(normal, {"loc": 0.0, "scale": -1.0}, data=[1.0, 2.0])
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(True)

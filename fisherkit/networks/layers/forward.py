@@ -123,7 +123,7 @@ class Forward:
                     waiting[node] = self._scratch.square(single(g[node]), place)
             for name, own in self.uses.items():
                 if own and name not in quick:
-                    add_to(total, name, self._squares(own, [use.terms(g[use.node], self.batch) for use in own]).double())
+                    add_to(total, name, self._squares(own, [use.terms(g[use.node], self.batch) for use in own]))
         for name, use in quick.items():
             total[name] = use.from_squares(use.arranged(waiting[use.node], self.batch)[:, 0], total.get(name), self._scratch)
         for name in self.uses.keys() - total.keys():
