@@ -232,13 +232,14 @@ def information(
 
 
 def _mean(found: Choice, rounding: Any) -> Expectation:
-    """The mean over groups, each left out once; one more replicate for the rounding, relative to each parameter's root."""
+    """The mean over groups, each left out once; more replicates for the rounding, relative to each parameter's root."""
     filled = np.flatnonzero(found.sizes)
     mean, replicates, weights = average([[found.sums[g] for g in filled]], [[int(found.sizes[g]) for g in filled]])
     rounding = rounding + np.full(mean.shape[0], 0.0 if found.estimator == "outer_product" else EXACT / 2)
     if replicates and rounding.any():
-        replicates.append(mean + _pairs(np.multiply, roots(mean), mean) * _pairs(np.add, rounding, mean))
-        weights = (*weights, 1.0)
+        apart = np.diag(rounding) if len(rounding) <= FULL else rounding[None]
+        replicates += [mean + _pairs(np.multiply, roots(mean), mean) * _pairs(np.add, part, mean) for part in apart]
+        weights = (*weights, *[1.0] * len(apart))
     return Expectation(mean, tuple(replicates or ()), weights)
 
 

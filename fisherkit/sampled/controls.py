@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 FOLDS = 5
-PER_CONTROL = 30  # draws that a control of -H needs before it is trusted
+PER_CONTROL = 50  # draws that a control of -H needs before it is trusted
 PER_SCORE = 450  # draws that a score needs as a control of s s', which has the heavier tail
 POWER = 4  # of the leverage
 EXACT = 1e-14  # variance relative to the squared entries: what an estimator that is exact by algebra leaves as rounding

@@ -122,8 +122,8 @@ def _check_mass(mass: float, tolerance: float) -> None:
         )
 
 
-def _check_mean_score(model: Model, moments: quadrature.Moments, error: float) -> None:
-    z = np.abs(moments.mean) / np.sqrt(np.maximum(np.diagonal(moments.product), 1e-300))
+def _check_mean_score(model: Model, found: quadrature.Moments, error: float) -> None:
+    z = np.abs(found.mean) / np.sqrt(np.maximum(np.diagonal(found.product), 1e-300))
     if (worst := float(z.max())) > max(1e-5, 100 * error):
         label = model.parameters.label(int(z.argmax()))
         raise RegularityError(

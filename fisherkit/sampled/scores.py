@@ -15,7 +15,7 @@ from .ratios import from_ratios
 from .sums import FULL
 
 DIFFERENCES = 1e-9  # what central differences of a score may miss of second derivatives, and
-FORWARD = 3e-8  # forward ones
+FORWARD = 1e-7  # forward ones
 Place = Callable[[int], int]  # where an observation stands in the data as they were given
 
 

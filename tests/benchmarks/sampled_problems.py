@@ -301,7 +301,11 @@ PROBLEMS = {
         normal, lambda t, n, rng: rng.normal(t[0], t[1], n), (1.0, 2.0), lambda p: np.diag([0.25, 0.5]), by_algebra=True
     ),
     "gamma": Problem(
-        gamma_law, lambda t, n, rng: rng.gamma(t[0], t[1], n), (2.0, 3.0), quadrature, by_algebra=True, support=(0.0, np.inf)
+        gamma_law,
+        lambda t, n, rng: rng.gamma(t[0], t[1], n),
+        (2.0, 3.0),
+        lambda p: np.array([[np.pi**2 / 6 - 1, 1 / 3], [1 / 3, 2 / 9]]),
+        by_algebra=True,
     ),
     "poisson regression": Problem(
         poisson_regression,
