@@ -48,13 +48,15 @@ class Family(model.Model):
            [0.333333, 0.222222]])
     """
 
-    counts_rows = True
-
     def __init__(self, distribution: Any, *, fixed: Mapping[str, Any] | None = None) -> None:
         self._fixed = dict(fixed or {})
         self._normal = normal_of(distribution)
         if self._normal is None:
             self._make, self._own = _reader(distribution)
+
+    @property
+    def counts_rows(self) -> bool:  # type: ignore[override] # the multivariate normal does not
+        return self._normal is None
 
     def score(self, theta: Theta = None, *, data: Any) -> np.ndarray:
         return self.model(theta).score(data=data)
