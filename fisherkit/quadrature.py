@@ -9,10 +9,8 @@ that double. Both report the last change, relative to the diagonal, as the error
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -22,11 +20,20 @@ from .errors import RegularityError
 
 Function = Callable[[np.ndarray], np.ndarray]
 REACH = 6.0  # of the trapezoidal rule: abscissae from exp(-317) to exp(317) of the scale
+DEEP = 6.5  # the same towards a cut: to exp(-522)
 LEVELS = range(3, 9)  # steps 2^-3 ... 2^-8
 CHANGE = 1e-13  # stop here: what float64 log-densities allow
-LARGEST_BLOCK = 2**16
+NOISE, STALLED = 3e-12, 0.05  # also where a change so small has not fallen by so much
+DIRECT, LARGEST_BLOCK = 2**12, 2**16  # integers that are always summed one by one, and that may be
+FURTHEST = 2**400
 ROUNDING = 1e-15
-NEGLIGIBLE = 1e-60
+NEGLIGIBLE = 1e-30  # root of the mass of a node, beside the largest
+NEGLIGIBLE_BESIDE = 1e-300  # the same beside a place, where scores may be as large as the mass is small
+BLURS = (1e-7, 3e-6, 1e-4, 3e-3)  # of a place, within which differences from it have lost their digits
+SHARP = 1e-9  # a log-density that has its digits fits so well
+ANCHORS = 2.0 ** np.arange(8)
+CAUTION = 5.0  # times the error that a score tells of itself: rounding may leave more
+UNSETTLED = 10.0  # times the last change where the rule has not converged
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,21 @@ class Moments:
     def zero(cls, p: int) -> Moments:
         return cls(0.0, np.zeros(p), np.zeros((p, p)), np.zeros(p))
 
+    def rescaled(self, factors: np.ndarray) -> Moments:
+        """Of the scores times factors."""
+        product = factors[:, None] * self.product * factors
+        return Moments(self.mass, factors * self.mean, product, factors**2 * self.spoiled)
+
     @property
     def noise(self) -> float:
         """Relative error that comes from the scores."""
         return float((self.spoiled / np.maximum(np.diagonal(self.product), 1e-300)).max(initial=0.0))
+
+    @property
+    def amiss(self) -> float:
+        """How far the mass is from 1 and the mean scores from 0, which they are where a density and its scores are right."""
+        root = np.sqrt(np.maximum(np.diagonal(self.product), 1e-300))
+        return float(max(abs(self.mass - 1), (np.abs(self.mean) / root).max(initial=0.0)))
 
     def distance(self, other: Moments) -> float:
         """Largest difference, relative to the diagonal."""
@@ -76,19 +94,26 @@ def integrate(density: Density) -> tuple[Moments, float]:
     """Moments of a continuous density, whose cuts lie inside the support, and their relative error."""
     (low, high), cuts = density.support, sorted(density.cuts)
     pieces = [(cuts[0], low), *pairwise(cuts), (cuts[-1], high)]
-    sides = [_side(density, start, end) for start, end in pieces if start != end]
+    sides = [_Side(density, start, end) for start, end in pieces if start != end]
 
     def rule(ts: np.ndarray, step: float) -> Moments:
-        return reduce(operator.add, (side(ts, step) for side in sides))
+        nodes = [side.nodes(ts, step) for side in sides]
+        x, weight, floor = (np.concatenate(parts) for parts in zip(*nodes, strict=True))
+        return sum((side.beside(ts, step) for side in sides), _moments(density, x, weight, floor))
 
-    total = rule(np.arange(-REACH, REACH + 0.1, 0.25), 0.25)
+    total = rule(np.arange(-DEEP, REACH + 0.1, 0.25), 0.25)
     error = math.inf
     for level in LEVELS:
         step = 0.5**level
-        finer = total * 0.5 + rule(np.arange(-REACH + step, REACH, 2 * step), step)
-        error, total = finer.distance(total), finer
+        finer = total * 0.5 + rule(np.arange(-DEEP + step, REACH, 2 * step), step)
+        before, error, total = error, finer.distance(total), finer
         if error < CHANGE:
             break
+        if STALLED * before < error < NOISE:  # the log-density has no more digits, or a derivative of high order jumps
+            error *= UNSETTLED
+            break
+    else:
+        error *= UNSETTLED
     return total, error + total.noise + ROUNDING
 
 
@@ -100,15 +125,38 @@ def summation(density: Density) -> tuple[Moments, float]:
     error = 0.0
     for sign, end in ((1, high), (-1, low)):
         at, block, change = start + sign, 64, math.inf
-        while sign * (end - at) >= 0 and change > CHANGE and block <= LARGEST_BLOCK:
-            k = at + sign * np.arange(float(min(block, sign * (end - at) + 1)))
-            grown = total + _moments(density, k, np.ones(len(k)))
-            before, change, total = change, grown.distance(total), grown
+        while sign * (end - at) >= 0 and change > CHANGE and block < FURTHEST:
+            part, missed = _block(density, float(at), sign, float(min(block, sign * (end - at) + 1)), total)
+            before, change, total = change, (total + part).distance(total), total + part
+            error += missed
             at, block = at + sign * block, 2 * block
         if sign * (end - at) >= 0:  # what is left falls off at least as the last two blocks did
             ratio = min(change / before, 0.999) if before < math.inf else 0.5
             error += 2 * change * ratio / (1 - ratio)
     return total, error + total.noise + ROUNDING
+
+
+def _block(density: Density, start: float, sign: int, size: float, total: Moments) -> tuple[Moments, float]:
+    """Moments of so many consecutive integers, and what they may miss: of a long block from few of them, as from a polynomial."""
+    if size > DIRECT:
+        fine, coarse = (_moments(density, start + sign * offsets, weight) for offsets, weight in (_few(24, size), _few(18, size)))
+        missed = (total + fine).distance(total + coarse)
+        if missed < NOISE or size > LARGEST_BLOCK:
+            return fine, missed
+    k = start + sign * np.arange(size)
+    return _moments(density, k, np.ones(len(k))), 0.0
+
+
+def _few(count: int, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Integers in 0 ... size - 1, and weights that sum a polynomial of a degree below count over all (Euler & Maclaurin)."""
+    offsets = np.round((size - 1) * (1 + np.cos((np.arange(count) + 0.5) * np.pi / count)) / 2)
+    j, h = np.arange(float(count)), 2 / (size - 1)
+    first, third = j**2, j**2 * (j**2 - 1) * (j**2 - 4) / 15  # derivatives of Chebyshev polynomials at 1
+    fifth = third * (j**2 - 9) * (j**2 - 16) / 63
+    with np.errstate(divide="ignore"):
+        integral = np.where(j % 2, 0.0, 2 / (1 - j**2))
+    sums = np.where(j % 2, 0.0, integral / h + 1 + h / 6 * first - h**3 / 360 * third + h**5 / 15120 * fifth)
+    return offsets, np.linalg.solve(np.polynomial.chebyshev.chebvander(offsets * h - 1, count - 1).T, sums)
 
 
 def find_center(log_density: Function, support: tuple[float, float]) -> float:
@@ -146,84 +194,141 @@ def _chart(support: tuple[float, float]) -> tuple[Callable[[Any], Any], Callable
     return lambda u: low + size / (1 + np.exp(-u)), lambda u: size * np.exp(-np.abs(u)) / (1 + np.exp(-np.abs(u))) ** 2
 
 
-def _side(density: Density, center: float, end: float) -> Callable[[np.ndarray, float], Moments]:
-    """The trapezoidal rule between a cut and an end (or the next cut), as a function of abscissae and step."""
-    sign = 1.0 if end > center else -1.0
-    if math.isinf(end):
-        scale = _fall_off(density.log, center, sign)
+class _Side:
+    """The trapezoidal rule between a cut and an end (or the next cut), as a function of abscissae and step.
 
-        def infinite(t: np.ndarray, step: float) -> Moments:
-            distance = scale * np.exp(np.pi / 2 * np.sinh(t))
-            return _moments(density, center + sign * distance, step * distance * np.pi / 2 * np.cosh(t))
-
-        return infinite
-    size, blur = abs(end - center), min(1e-6 * abs(end), 1e-3 * abs(end - center))
-
-    def finite(t: np.ndarray, step: float) -> Moments:
-        near = size / (1 + np.exp(np.pi * np.abs(np.sinh(t))))  # distance from the nearer of centre and end
-        weight = step * np.pi * np.cosh(t) * near * (1 - near / size)
-        x = np.where(t < 0, center + sign * near, end - sign * near)
-        blurred = (t > 0) & (near < blur)
-        clear = _moments(density, x[~blurred], weight[~blurred])
-        return clear + _beside(density, end, sign * blur, near[blurred], weight[blurred]) if blurred.any() else clear
-
-    return finite
-
-
-def _beside(density: Density, end: float, blur: float, distance: np.ndarray, weight: np.ndarray) -> Moments:
-    """Moments so close to an end that ``end - distance`` has lost its digits.
-
-    There the log-density is linear in the log of the distance, and the score too, or a power of it where the end
-    moves: both are read from two points further in; what that may miss counts as error, and so does a bend that goes on.
+    Very close to a place, ``place - distance`` has lost its digits: what lies there is read from further in.
     """
-    anchors = end - blur * np.array([1.0, 10.0, 2.0, 4.0, 8.0, 16.0, 100.0])
-    with np.errstate(all="ignore"):
-        log, (s, _) = np.asarray(density.log(anchors), dtype=float), density.score(anchors)
-    if not (np.all(np.isfinite(log)) and np.all(np.isfinite(s))):
-        return Moments.zero(density.p)
-    inward = np.log(distance / abs(blur)) / np.log(0.1)
-    mass = np.exp(log[0] + (log[0] - log[1]) * inward) * weight
-    carry = mass > NEGLIGIBLE * mass.max()
-    mass, inward = mass[carry], inward[carry]
-    with np.errstate(all="ignore"):
-        ratio = s[0] / s[1]
-        power = s[0] * ratio ** inward[:, None]
-    scores = np.where(ratio > 2, power, s[0] + (s[0] - s[1]) * inward[:, None])
-    near, far = log[0] - 2 * log[2] + log[3], log[3] - 2 * log[4] + log[5]  # a bend in the distance itself is 4 times less near
-    bent = np.minimum(abs(4 * near - far) / 3 * (inward * np.log2(10)) ** 2 / 2 + 9 * abs(near) * (1 + inward), 1.0)
-    curved = np.abs(s[0] - 2 * s[1] + s[6]) / 9 + 1e-9 * np.abs(s[0])  # a score is linear in log distance but for this
-    slack = np.where(ratio > 2, 1e-4 * np.abs(scores), curved * (1 + inward[:, None]))
-    return _weighted(mass, scores, slack + bent[:, None] * np.abs(scores))
+
+    def __init__(self, density: Density, start: float, end: float) -> None:
+        self.density, self.start, self.end = density, start, end
+        self.sign = 1.0 if end > start else -1.0
+        self.size = abs(end - start) if math.isfinite(end) else fall_off(density.log, start, self.sign)
+        inwards = {start: self.sign} | ({end: -self.sign} if math.isfinite(end) else {})
+        self.edges = {place: _Edge(density, place, inward, 1e-3 * self.size) for place, inward in inwards.items() if place}
+        self.blurs = {place: self.edges[place].unit if place else 0.0 for place in inwards}
+
+    def _distances(self, t: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+        """From the nearer place, and weights."""
+        if math.isinf(self.end):
+            distance = self.size * np.exp(np.pi / 2 * np.sinh(t))
+            return distance, step * distance * np.pi / 2 * np.cosh(t)
+        near = self.size / (1 + np.exp(np.minimum(np.pi * np.abs(np.sinh(t)), 700.0)))
+        return near, step * np.pi * np.cosh(t) * near * (1 - near / self.size)
+
+    def nodes(self, t: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Abscissae with their digits, their weights, and the mass from which a node counts, relative to the largest."""
+        distance, weight = self._distances(t, step)
+        from_start = (t < 0) | math.isinf(self.end)
+        x = np.where(from_start, self.start + self.sign * distance, self.end - self.sign * distance)
+        clear = distance >= np.where(from_start, self.blurs[self.start], self.blurs.get(self.end, 0.0))
+        floor = np.where((t < 0) | math.isfinite(self.end), NEGLIGIBLE_BESIDE, NEGLIGIBLE)
+        return x[clear], weight[clear], floor[clear]
+
+    def beside(self, t: np.ndarray, step: float) -> Moments:
+        """What lies closer to the two places."""
+        distance, weight = self._distances(t, step)
+        total = Moments.zero(self.density.p)
+        for place, blur in self.blurs.items():
+            close = (distance < blur) & ((t < 0) | math.isinf(self.end) if place == self.start else t >= 0)
+            if close.any():
+                total = total + self.edges[place].moments(distance[close], weight[close])
+        return total
 
 
-def _fall_off(log_density: Function, center: float, sign: float) -> float:
-    """The distance at which the density has fallen by a factor e^2."""
+class _Edge:
+    """A density so close to a place that ``place - distance`` has lost its digits.
+
+    There log-density and scores are sums of a constant, the log of the distance, and its powers; a score in a parameter that
+    moves the place has one over the distance too. The fit to the nearer six of eight anchors beyond is used, and its difference
+    from the fit to all is the error. Their distances are exact; they are larger where the log-density itself has lost digits.
+    """
+
+    def __init__(self, density: Density, place: float, sign: float, largest: float) -> None:
+        self.p = density.p
+        for blur in BLURS:
+            self.unit = min(blur * abs(place), largest)
+            x = place + sign * self.unit * ANCHORS
+            d = np.abs(place - x) / self.unit
+            with np.errstate(all="ignore"):
+                log = np.asarray(density.log(x), dtype=float)
+            self.empty = not np.isfinite(log).all()
+            self.log = _fits(d, np.where(np.isfinite(log), log, 0.0)[:, None], moving=False)
+            if self.unit == largest or (not self.empty and self.log[2][0] < SHARP):
+                break
+        with np.errstate(all="ignore"):
+            s, error = density.score(x)
+        self.empty = self.empty or not np.isfinite(s).all()
+        if not self.empty:
+            self.still, self.moving = (_fits(d, s, moving=m) for m in (False, True))
+            self.moves = (self.moving[2] < 1e-3 * self.still[2]) & (self.still[2] > 1e-8 * np.abs(s).max(axis=0))
+            self.slack = CAUTION * error.max(axis=0)
+
+    def moments(self, distance: np.ndarray, weight: np.ndarray) -> Moments:
+        if self.empty:
+            return Moments.zero(self.p)
+        d = distance / self.unit
+        log, bend = _at(d, self.log, moving=False)
+        with np.errstate(all="ignore"):
+            half = np.exp((log[:, 0] + np.log(weight)) / 2)
+        carry = half > NEGLIGIBLE_BESIDE * half.max()
+        (still, off), (moving, moved) = _at(d[carry], self.still, moving=False), _at(d[carry], self.moving, moving=True)
+        scores, error = np.where(self.moves, moving, still), np.where(self.moves, moved, off)
+        reach = 1 - np.log(d[carry])[:, None]
+        return _weighted(half[carry], scores, error + self.slack * reach + np.minimum(bend[carry], 1.0) * np.abs(scores))
+
+
+Fits = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _terms(d: np.ndarray, *, moving: bool) -> np.ndarray:
+    return np.stack([np.ones_like(d), np.log(d), d, d**2, *([1 / d] if moving else [])], axis=1)
+
+
+def _fits(d: np.ndarray, values: np.ndarray, *, moving: bool) -> Fits:
+    """Coefficients from all anchors and from the nearer six, and the largest miss of the first."""
+    every, nearer = (np.linalg.lstsq(_terms(d[:k], moving=moving), values[:k], rcond=None)[0] for k in (8, 6))
+    return every, nearer, np.abs(_terms(d, moving=moving) @ every - values).max(axis=0)
+
+
+def _at(d: np.ndarray, fits: Fits, *, moving: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Values at distances, and their errors."""
+    terms = _terms(d, moving=moving)
+    best = terms @ fits[1]
+    return best, np.abs(best - terms @ fits[0]) + fits[2] * (1 - np.log(d)[:, None])
+
+
+def fall_off(log_density: Function, center: float, sign: float, end: float = math.inf) -> float:
+    """The distance at which the density has fallen by a factor e^2; that of the end where it comes first."""
     distances = (abs(center) or 1.0) * 2.0 ** np.arange(-50, 200)
     with np.errstate(all="ignore"):
         fallen = log_density(center + sign * distances) < log_density(np.array([center])) - 2
-    return float(distances[np.argmax(fallen)]) if fallen.any() else abs(center) or 1.0
+    distance = float(distances[np.argmax(fallen)]) if fallen.any() else abs(center) or 1.0
+    return min(distance, abs(end - center))
 
 
-def _moments(density: Density, x: np.ndarray, weight: np.ndarray) -> Moments:
+def _moments(density: Density, x: np.ndarray, weight: np.ndarray, floor: np.ndarray | float = NEGLIGIBLE) -> Moments:
     """Weighted sums over abscissae; those that carry no mass are not asked for a score."""
     with np.errstate(all="ignore"):
-        mass = np.exp(np.asarray(density.log(x), dtype=float)) * weight
-    mass = np.where(np.isfinite(mass), mass, 0.0)
-    carry = mass > NEGLIGIBLE * mass.max(initial=0.0)
+        half = np.exp((np.asarray(density.log(x), dtype=float) + np.log(weight)) / 2)
+    half = np.where(np.isfinite(half), half, 0.0)
+    carry = half > floor * half.max(initial=0.0)
     if not carry.any():
         return Moments.zero(density.p)
-    mass, (s, error) = mass[carry], density.score(x[carry])
+    half, (s, error) = half[carry], density.score(x[carry])
     lost = ~np.isfinite(s)
-    if len(bad := np.argwhere(lost & (mass > 1e-6)[:, None])):
+    if len(bad := np.argwhere(lost & (half > 1e-3)[:, None])):
         i, j = bad[0]
         raise RegularityError(
             f"the score in parameter {j} is not finite at x = {x[carry][i]:.6g}, inside the support.",
             condition="not_differentiable",
         )
     s = np.where(lost, 0.0, s)
-    error = np.where(lost, np.abs(s).max(axis=0), 10 * error)  # a node beside an end: at most like its neighbours
-    return _weighted(mass, s, error)
+    error = np.where(lost, np.abs(s).max(axis=0), CAUTION * error)  # a node beside an end: at most like its neighbours
+    return _weighted(half, s, error)
 
 
-def _weighted(mass: np.ndarray, s: np.ndarray, error: np.ndarray) -> Moments:
-    return Moments(float(mass.sum()), mass @ s, (s * mass[:, None]).T @ s, mass @ ((2 * np.abs(s) + error) * error))
+def _weighted(half: np.ndarray, s: np.ndarray, error: np.ndarray) -> Moments:
+    """From roots of masses: where the mass is small, a score may be too large for its square."""
+    root, r = half[:, None], s * half[:, None]
+    return Moments(float(half @ half), half @ r, r.T @ r, ((2 * np.abs(r) + error * root) * (error * root)).sum(axis=0))

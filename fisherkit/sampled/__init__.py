@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import MethodError
 from .accumulator import Accumulator
 from .expectations import shifted
 from .families import Family
@@ -40,4 +41,6 @@ def as_location_family(value: Any) -> Model:
     """The shifts of a distribution: of a frozen family of ``scipy.stats``, or of a model at its own point."""
     own = as_model(value) if not isinstance(value, (Family, Model)) else value
     model = own.model(None) if isinstance(own, Family) else own
-    return shifted(model)
+    if not isinstance(model, Model):
+        raise MethodError(f"a prior is a density of one real variable; got a {type(model).__name__}.")
+    return shifted(model, Model)

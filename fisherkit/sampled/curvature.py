@@ -53,11 +53,12 @@ def hessian(
 
 def _of_values(log_density: LogDensity, x: Any, theta: np.ndarray, w: np.ndarray, units: np.ndarray) -> np.ndarray | None:
     """By second differences of the sum along one direction and along two at once; None where they do not settle."""
-    own = derivatives.at_points(log_density, x, theta[None])
+    own, _ = derivatives.at_points(log_density, x, theta[None])
     noise = 36 * ROUNDING * float(np.abs(w * own[:, 0]).sum())
 
     def second(direction: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
-        rise = w @ (derivatives.at_points(log_density, x, theta + np.outer(NODES / 6, reach * direction)) - own)
+        table, _ = derivatives.at_points(log_density, x, theta + np.outer(NODES / 6, reach * direction))
+        rise = w @ (table - own)
         better, coarse = (np.asarray(c @ rise) * 36 / reach**2 for c in (CURVATURE_12, CURVATURE_10))
         return better, float(abs(better - coarse)) + noise / reach**2
 

@@ -100,12 +100,12 @@ def is_complex_safe(score: Callable[[Any, Any], Any], x: Any, theta: np.ndarray)
             moved = [score(x, theta + 1e-20j * e) for e in np.eye(len(theta))]
             if not all(np.iscomplexobj(value) and np.isfinite(value).all() for value in moved):
                 return False
-            s = np.asarray(score(x, theta), dtype=float)
-            exact = score_jacobians(score, x, theta, s, how="complex")
-        rough = score_jacobians(score, x, theta, s, how="central")
+            here = np.asarray(score(x, theta), dtype=float)
+            exact = score_jacobians(score, x, theta, here, how="complex")
+        rough = score_jacobians(score, x, theta, here, how="central")
     except Exception:  # the user's code, which is free to refuse complex numbers in any way
         return False
-    noise = np.outer(np.abs(s).max(axis=0), 1 / np.where(theta == 0, 1.0, np.abs(theta)))
+    noise = np.outer(np.abs(here).max(axis=0), 1 / np.where(theta == 0, 1.0, np.abs(theta)))
     return bool((np.abs(exact - rough).max(axis=0) <= 1e-5 * np.abs(rough).max(axis=0) + 1e-9 * (noise + noise.T)).all())
 
 
@@ -139,15 +139,15 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
         h = 2.0 ** np.floor(np.log2(step * size))  # a power of two: theta + k h is then exact
         points = theta + np.outer(NODES * h, direction)
         with np.errstate(all="ignore"):
-            values, rounding = _table(log_density, x[todo], points)
-            table = values.astype(float)
+            table, rounding = at_points(log_density, x[todo], points)
             better, coarse = table @ ORDER_12 / h, table @ ORDER_10 / h
             rough = np.abs(better - coarse) + rounding * np.abs(table).max(axis=1) / h
             # where a wider stencil moved and this one does not, the log-density has too few digits for it
             rough[(table == table[:, :1]).all(axis=1) & (np.abs(out[todo]) > 0)] = np.inf
-            # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it are right
+            # beside a kink a wide stencil looks exact and is not: two narrower ones that contradict it beyond rounding are right
+            noise = np.linalg.norm(table @ RESIDUAL, axis=1) / h
             agrees = np.abs(better - before[todo]) < 1e-3 * np.abs(better)
-            contradicts = agrees & (np.abs(better - out[todo]) > 30 * (rough + error[todo]))
+            contradicts = agrees & (np.abs(better - out[todo]) > 30 * (rough + error[todo] + noise))
         before[todo] = better
         wins = np.isfinite(better) & ((rough < error[todo]) | contradicts)
         out[todo[wins]], error[todo[wins]] = better[wins], rough[wins]
@@ -157,17 +157,12 @@ def _partial(log_density: LogDensity, x: Any, theta: np.ndarray, j: int) -> tupl
     return out, np.where(np.isfinite(out), error, 0.0)
 
 
-def at_points(log_density: LogDensity, x: Any, points: np.ndarray) -> np.ndarray:
-    """(n, m) log-densities of each observation at each of m points, in one call where the model can."""
-    return _table(log_density, x, points)[0].astype(float)
-
-
-def _table(log_density: LogDensity, x: Any, points: np.ndarray) -> tuple[np.ndarray, float]:
-    """The same in the precision of the log-density, and their relative rounding."""
+def at_points(log_density: LogDensity, x: Any, points: np.ndarray) -> tuple[np.ndarray, float]:
+    """(n, m) log-densities of each observation at each of m points, in one call where the model can; their relative rounding."""
     if many := getattr(log_density, "many", None):
         return np.asarray(many(x, points), dtype=float), ROUNDING
     table = np.stack([_or_nan(log_density, x, point) for point in points], axis=1)
-    return table, ROUNDING * max(1.0, np.finfo(np.result_type(table, np.float16)).eps / np.finfo(float).eps)
+    return table.astype(float), ROUNDING * max(1.0, np.finfo(np.result_type(table, np.float16)).eps / np.finfo(float).eps)
 
 
 def _or_nan(log_density: LogDensity, x: Any, theta: np.ndarray) -> np.ndarray:
@@ -195,6 +190,7 @@ def stencil(reach: int) -> np.ndarray:
 STEPS = (6e-2, 1.5e-2, 3e-3, 3e-4, 3e-5, 1e-6, 1e-8, 1e-10, 1e-12)  # relative to the parameter
 NODES = np.array([*range(-6, 0), *range(1, 7)], dtype=float)
 ORDER_12, ORDER_10 = stencil(6), stencil(5)
+RESIDUAL = np.linalg.qr(np.vander(NODES / 6, 7), mode="complete")[0][:, 7:]  # what no polynomial of degree 6 has: rounding
 ROUNDING = 1e-16  # of the log-density, in the mean over the stencil
 
 

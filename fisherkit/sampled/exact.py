@@ -37,7 +37,7 @@ def over_support(model: Model, at: np.ndarray, method: Quadrature) -> tuple[np.n
     """E[s s'], (p, p), and its relative error."""
     if method.digits > 15:
         raise MethodError(f"a log-density in code has 15 digits; got {method!r}. Use a symbolic model for more.")
-    moments, error = _moments(model, at)
+    moments, error = model._moments(at)
     error += 0.0 if model._score else NUMERIC_SCORE
     _check_settled(error, method)
     _check_mass(moments.mass, max(1e-6, 10 * error))
@@ -45,7 +45,8 @@ def over_support(model: Model, at: np.ndarray, method: Quadrature) -> tuple[np.n
     return moments.product, error
 
 
-def _moments(model: Model, at: np.ndarray) -> tuple[quadrature.Moments, float]:
+def moments_of(model: Model, at: np.ndarray) -> tuple[quadrature.Moments, float]:
+    """Mass, mean score and E[s s'] by quadrature or summation, and their relative error."""
     support, log = support_at(model, at), log_at(model, at)
     center = model._center(at) if model._center else quadrature.find_center(log, support)
     check_ends(model, at, center)
@@ -121,8 +122,8 @@ def _check_mass(mass: float, tolerance: float) -> None:
         )
 
 
-def _check_mean_score(model: Model, moments: quadrature.Moments, error: float) -> None:
-    z = np.abs(moments.mean) / np.sqrt(np.maximum(np.diagonal(moments.product), 1e-300))
+def _check_mean_score(model: Model, found: quadrature.Moments, error: float) -> None:
+    z = np.abs(found.mean) / np.sqrt(np.maximum(np.diagonal(found.product), 1e-300))
     if (worst := float(z.max())) > max(1e-5, 100 * error):
         label = model.parameters.label(int(z.argmax()))
         raise RegularityError(

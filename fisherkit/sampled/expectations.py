@@ -102,14 +102,14 @@ def _drawn(model: Model, at: np.ndarray, size: int, rng: np.random.Generator) ->
     return model.draw(at, size, rng)
 
 
-def shifted(model: Model) -> Model:
-    """The location family of a model at its own point: one parameter, the shift, at 0."""
+def shifted(model: Model, kind: type[Model]) -> Model:
+    """The location family of a model at its own point, as a plain model: one parameter, the shift, at 0."""
     log, sampler = model._log_density, model._sampler and model.draw
     at = model._at(None)
     if log is None or model._discrete:
         raise MethodError("a prior needs a density of a real variable: give log_density= and support=.")
     low, high = support_at(model, at)
-    own = type(model)(
+    own = kind(
         lambda x, shift: log(x - shift[0], at),
         sampler=None if sampler is None else lambda shift, size, rng: sampler(at, size, rng) + shift[0],
         parameters=("shift",),

@@ -16,10 +16,10 @@ from ..model import Theta
 from ..parameters import Parameters
 from ..provenance import Provenance
 from ..uncertainty import LeaveOneOut
-from . import curvature, pairs
 from . import derivatives as scores
+from . import pairs
 from .accumulator import stored
-from .slopes import slopes
+from .slopes import curvature, slopes
 from .whitening import Whitening, log, machine_numbers, squares
 
 NOISES = ("hartlap", "sellentin-heavens")
@@ -130,10 +130,9 @@ class GaussianModel(model.Model):
             return self._from_pairs(theta, method, structure)
         at = self._at(theta)
         here = self._local(at)
-        matrix = self._factor(len(here.mean)) * here.slopes.T @ here.slopes
-        if here.curved is not None:
-            matrix = matrix + here.curved @ here.curved.T / 2
-        return self._information("expected", matrix, at, structure, method=method or Exact(), error_bound=here.bound)
+        return self._information(
+            "expected", self._expected(here), at, structure, method=method or Exact(), error_bound=here.bound
+        )
 
     def score(self, theta: Theta = None, *, data: Any = None) -> np.ndarray:
         at, x = self._at(theta), self._vectors(data)
@@ -146,7 +145,7 @@ class GaussianModel(model.Model):
 
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         at, x = self._at(theta), self._vectors(data)
-        matrix = -curvature.hessian(self.log_density, None, self._fitting(x, self._local(at, slopes=False)), at, self._kind)
+        matrix = -self._hessian(self._fitting(x, self._local(at)), at)
         return self._information("observed", matrix, at, structure, n=len(x))
 
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
@@ -156,7 +155,7 @@ class GaussianModel(model.Model):
     def log_likelihood(self, theta: Theta = None, *, data: Any = None) -> float:
         at, x = self._at(theta), self._vectors(data)
         x = self._fitting(x, self._local(at, slopes=False))
-        return float(scores.values(self.log_density, x, at, self._kind).sum())
+        return float(self.log_density(self._own(x), self._own(at)).sum())
 
     # -- the density
 
@@ -171,6 +170,26 @@ class GaussianModel(model.Model):
             return constant - half - N / 2 * log(1 + size / (N - 1))
         factor = self._factor(d)
         return d / 2 * math.log(factor / (2 * math.pi)) - half - factor * size / 2
+
+    def _expected(self, here: Local) -> np.ndarray:
+        matrix = self._factor(len(here.mean)) * here.slopes.T @ here.slopes
+        return np.asarray(matrix if here.curved is None else matrix + here.curved @ here.curved.T / 2)
+
+    def _hessian(self, x: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """(p, p) second derivatives of the log-likelihood."""
+        if self._kind == "torch":
+            import torch
+
+            rows = self._own(x)
+            return np.asarray(torch.func.hessian(lambda t: self.log_density(rows, t).sum())(self._own(at)))
+        mean = lambda t: float(self.log_density(x, t).mean())  # noqa: E731 a curried argument
+        matrix, error = curvature(mean, at, self._expected(self._local(at)))
+        if not error <= ROUGH:
+            raise PrecisionError(
+                f"second derivatives of the log-likelihood are known to {error:.1g} only: mean or covariance is noisy near "
+                f"theta={at.tolist()}. Tighten its solver's tolerance, or give derivatives='torch'."
+            )
+        return len(x) * matrix
 
     def _pull(self, z: np.ndarray) -> np.ndarray:
         """(n,) what the whitened residuals are multiplied by in the score."""
@@ -229,13 +248,13 @@ class GaussianModel(model.Model):
             )
         return Local(mean, whitening, values, curved, 2 * float(relative.max()) if self._kind == "numeric" else None)
 
-    def _own(self, at: np.ndarray) -> Any:
-        """theta as the user's functions take it."""
+    def _own(self, values: np.ndarray) -> Any:
+        """Parameters, or data, as the user's functions take them."""
         if self._kind != "torch":
-            return at
+            return values
         import torch
 
-        return torch.as_tensor(at, dtype=torch.float64)
+        return torch.as_tensor(values, dtype=torch.float64)
 
     def _at(self, theta: Theta) -> np.ndarray:
         if self._pairs is not None:

@@ -156,8 +156,8 @@ class LatentModel(model.Model):
         method = self._method
         sizes = [method.n // GROUPS + (g < method.n % GROUPS) for g in range(GROUPS)]
         jobs = [Chunk(index=g, size=size, first=sum(sizes[:g]), group=g) for g, size in enumerate(sizes)]
-        done = in_order(Unseen(self, y, at, tuple(method.seeds(GROUPS)), curved), jobs, method.workers)
-        return list(shown(done, total=len(jobs), unit="groups", progress=method.progress))
+        work = Unseen(self, y, at, tuple(method.seeds(GROUPS)), curved)
+        return list(shown(in_order(work, jobs, method.workers), total=len(jobs), unit="groups", progress=method.progress))
 
     def __getstate__(self) -> dict[str, Any]:
         """For workers, who are not sent the executor that they belong to."""

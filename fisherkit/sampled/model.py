@@ -16,12 +16,13 @@ from ..methods import Exact, Method, MonteCarlo, Quadrature, require
 from ..model import Theta
 from ..parameters import concatenate
 from ..provenance import Provenance
+from ..quadrature import Moments
 from ..ratios import gauss
 from ..rows import Rows
 from ..uncertainty import Expectation
 from . import curvature, derivatives, monte_carlo
 from .accumulator import stored
-from .exact import over_outcomes, over_support
+from .exact import moments_of, over_outcomes, over_support
 from .expectations import mean, ratio_moments, view
 from .observations import read
 from .ratios import from_ratios
@@ -120,6 +121,9 @@ class Model(Scores, model.Model):
             return self._monte_carlo(at, method, structure)
         matrix, error = over_support(self, at, method) if isinstance(method, Quadrature) else (over_outcomes(self, at), None)
         return self._information(matrix, structure, self.provenance("expected", at, method=method, error_bound=error))
+
+    def _moments(self, at: np.ndarray) -> tuple[Moments, float]:
+        return moments_of(self, at)
 
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         at = self._at(theta)
@@ -226,14 +230,17 @@ class Model(Scores, model.Model):
     def _summed_hessian(self, rows: Rows, at: np.ndarray) -> np.ndarray:
         x, score = rows.data, self._score
         if self._hessian is not None:
-            h = self.given_hessians(x, at)
+            h = self._given_hessians(x, at)
             if len(bad := np.argwhere(~np.isfinite(h))):
                 place, value = rows.place(bad[0][0]), h[tuple(bad[0])]
                 raise DataError(f"the second derivatives of observation {place} are not finite: hessian= gave {value}.")
             return rows.total(h)
         if score is not None and derivatives.is_complex_safe(score, x, at):
-            total = lambda _, t: rows.total(score(x, t))[None]  # noqa: E731 a curried argument
-            return np.asarray(derivatives.score_jacobians(total, x[:1], at, np.ones((1, len(at))), how="complex")[0])
+
+            def total(_: Any, t: np.ndarray) -> np.ndarray:  # the sum as one observation
+                return np.asarray(rows.total(score(x, t)))[None]
+
+            return np.asarray(derivatives.score_jacobians(total, x[:1], at, total(x, at), how="complex")[0])
         return curvature.hessian(self._log_density, score, x, at, self._derivatives, weights=rows.weights)
 
     def _drawn(self, draws: Any, size: int) -> Any:

@@ -61,13 +61,6 @@ class Scores:
             return np.asarray(FORWARD * np.sqrt(far))
         return np.full(len(at), EXACT) if self._complex_safe else np.asarray(DIFFERENCES * np.cbrt(far) ** 2)
 
-    def try_complex_step(self, x: Any, at: np.ndarray) -> int:
-        """See once whether the score carries a complex step, so that every worker takes the same derivatives; what that cost."""
-        if self._score is None or self._hessian is not None or self._complex_safe is not None:
-            return 0
-        self._complex_safe = derivatives.is_complex_safe(self._score, x, at)
-        return 3 * len(at) * len(x)
-
     def score_and_hessian(
         self, x: Any, at: np.ndarray, *, hessians: str, first: int = 0, omit: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
@@ -75,31 +68,27 @@ class Scores:
 
         Draws whose score is not finite are refused, or left out.
         """
-        place: Place = lambda i: first + i  # noqa: E731 a curried argument
         s, error = self._raw_scores(x, at)
+        place: Place = lambda i: first + i  # noqa: E731 a curried argument
         if omit:
             keep = np.isfinite(s).all(axis=1)
             x, s, error = x[keep], s[keep], error[keep]
         self._refuse_rough(s, error, place)
-        self._refuse_impossible(s, at, place)
+        self._refuse_impossible(s, at, place=place)
         told = error if self._score is None and self._derivatives == "numeric" else None
         if not hessians or not len(s):
             return s, np.zeros((0, len(at), len(at))) if hessians else None, told
         h = self._hessians(x, at, s, hessians)
         if len(bad := np.argwhere(~np.isfinite(h))):
+            i = bad[0][0]
             raise PrecisionError(
-                f"the second derivatives of draw {first + bad[0][0]} are not finite. Give hessian=, or estimator='outer_product'."
+                f"the second derivatives of draw {first + i} are not finite. Give hessian=, or estimator='outer_product'."
             )
         return s, h, told
 
-    def given_hessians(self, x: Any, at: np.ndarray) -> np.ndarray:
-        """(n, p, p) of ``hessian=``."""
-        assert self._hessian is not None
-        return _returned(self._hessian(x, at), (len(x), len(at), len(at)), "hessian(x, theta)")
-
     def _hessians(self, x: Any, at: np.ndarray, s: np.ndarray, how: str) -> np.ndarray:
         if self._hessian is not None:
-            return self.given_hessians(x, at)
+            return self._given_hessians(x, at)
         score, log = self._score, self._log_density
         if score is None and log is not None and self._derivatives == "torch":
             return derivatives.hessians(log, None, x, at, "torch")
@@ -108,14 +97,25 @@ class Scores:
         by = "forward" if how == "rough" else "complex" if self._complex_safe else "central"
         return derivatives.score_jacobians(score or (lambda data, t: self._raw_scores(data, t)[0]), x, at, s, how=by)
 
+    def _given_hessians(self, x: Any, at: np.ndarray) -> np.ndarray:
+        assert self._hessian is not None
+        return _returned(self._hessian(x, at), (len(x), len(at), len(at)), "hessian(x, theta)")
+
+    def try_complex_step(self, x: Any, at: np.ndarray) -> int:
+        """See once whether the score carries a complex step, so that every worker takes the same derivatives; what that cost."""
+        if self._score is None or self._hessian is not None or self._complex_safe is not None:
+            return 0
+        self._complex_safe = derivatives.is_complex_safe(self._score, x, at)
+        return 3 * len(at) * len(x)
+
     def _scores(self, x: Any, at: np.ndarray, *, possible: Any = True, place: Place = int) -> np.ndarray:
         """(n, p) scores, finite wherever an observation is possible."""
         s, error = self._raw_scores(x, at)
         self._refuse_rough(s, error, place)
-        self._refuse_impossible(s, at, place, possible=possible)
+        self._refuse_impossible(s, at, possible=possible, place=place)
         return np.where(np.reshape(possible, (-1, 1)), s, 0.0)
 
-    def _refuse_impossible(self, s: np.ndarray, at: np.ndarray, place: Place, *, possible: Any = True) -> None:
+    def _refuse_impossible(self, s: np.ndarray, at: np.ndarray, *, possible: Any = True, place: Place = int) -> None:
         if len(bad := np.argwhere(~np.isfinite(s) & np.reshape(possible, (-1, 1)))):
             i, j = bad[0]
             raise DataError(

@@ -117,8 +117,7 @@ class Simulator(model.Model):
             raise MethodError(f"{method!r}: give {2 * GROUPS} draws at least, for there to be an error.")
         work = Draws(self, at, steps, features, tuple(seeds))
         jobs = [Chunk(index=g, size=size, first=sum(sizes[:g]), group=g) for g, size in enumerate(sizes)]
-        done = in_order(work, jobs, method.workers)
-        groups = list(shown(done, total=len(jobs), unit="groups", progress=method.progress))
+        groups = list(shown(in_order(work, jobs, method.workers), total=len(jobs), unit="groups", progress=method.progress))
         return self._estimated(groups, sizes, at, method, structure)
 
     # -- draws

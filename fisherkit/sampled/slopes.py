@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from .derivatives import NODES, ORDER_10, ORDER_12, ROUNDING, STEPS
 
 ENOUGH = 1e-11  # error of a column, relative to its length
 PATIENCE = 2  # steps without a gain, after which shorter ones are not tried
+REACHES = (0.5, 0.1, 0.02, 0.004)  # standard errors; no further: a solver may never come back from where its rates explode
+SETTLED = 1e-9  # relative error of a second derivative at which shorter differences are not tried
+LEAST = 1e-2  # information of a direction, below which it is taken for that much
 BEYOND = np.linalg.qr(np.vander(NODES / 6, 9), mode="complete").Q[:, 9:]  # what no polynomial of degree 8 has
 
 Vectors = Callable[[Any], Any]
@@ -76,3 +80,46 @@ def _differences(function: Vectors, at: np.ndarray, j: int, whiten: Vectors) -> 
         if best <= ENOUGH * np.linalg.norm(out) or waited == PATIENCE:
             break
     return out, error
+
+
+def curvature(function: Callable[[np.ndarray], float], at: np.ndarray, information: np.ndarray) -> tuple[np.ndarray, float]:
+    """(p, p) second derivatives of a log-density, and their error relative to the largest.
+
+    Differences of order 12 along directions that whiten the information expected, where it is nearly one parabola: one direction
+    at a time, then two at once.
+    """
+    units, p = _whitening(information, at), len(at)
+    own = function(at)
+    out, error = np.zeros((p, p)), np.zeros((p, p))
+    for i in range(p):
+        out[i, i], error[i, i] = _second(function, own, at, units[i])
+    for i, j in combinations(range(p), 2):
+        both, rough = _second(function, own, at, units[i] + units[j])
+        out[i, j] = out[j, i] = (both - out[i, i] - out[j, j]) / 2
+        error[i, j] = rough + error[i, i] + error[j, j]
+    back = np.linalg.inv(units)
+    return np.asarray(back @ out @ back.T), float(error.max() / max(np.abs(np.diagonal(out)).max(), 1e-300))
+
+
+def _second(function: Callable[[np.ndarray], float], own: float, at: np.ndarray, direction: np.ndarray) -> tuple[float, float]:
+    """The second derivative along a direction, at the reach that knows it best, and its error."""
+    best, least = np.nan, np.inf
+    for reach in REACHES:
+        h = reach / 6
+        with np.errstate(all="ignore"):
+            rise = np.array([function(at + k * h * direction) for k in NODES]) - own
+        better, coarse = (float(2 / NODES * order @ rise) / h**2 for order in (ORDER_12, ORDER_10))
+        rough = abs(better - coarse) + 4 * ROUNDING * abs(own) / h**2
+        if rough < least:
+            best, least = better, rough
+        if least <= SETTLED * abs(best):
+            break
+    return best, least
+
+
+def _whitening(information: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """(p, p) directions as rows, each with an information of about 1; sizes where there is none."""
+    scale = np.sqrt(np.diagonal(information))
+    scale = np.where(scale > 0, scale, 1 / np.where(at == 0, 1.0, np.abs(at)))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    return np.asarray((vectors / np.sqrt(np.maximum(values, LEAST))).T / scale)

@@ -125,8 +125,6 @@ def test_what_is_not_shared() -> None:
         lambda: fk.observed_information(net, data=(X, y)),
         lambda: fk.expected_information(net, inputs=X, structure="operator"),
         lambda: fk.expected_information(net, inputs=X, structure="low-rank"),
-        lambda: fk.expected_information(net, inputs=X, structure="kfac"),
-        lambda: fk.expected_information(net, inputs=X, structure="ekfac"),
     ):
         with pytest.raises(fk.errors.MethodError, match="is not shared by the processes of a group"):
             verb()

@@ -504,7 +504,7 @@ SEQUENCES = torch.randn(12, 3, 4, generator=torch.Generator().manual_seed(0))
 def every_structure(module):
     net = fk.networks.Model(module, "categorical")
     loader = [(SEQUENCES[:7],), (SEQUENCES[7:],)]
-    found = [fk.expected_information(net, inputs=loader, structure=structure) for structure in fk.networks.Model.structures]
+    found = [fk.expected_information(net, inputs=loader, structure=structure) for structure in ("diagonal", "ekfac", "operator")]
     found += [fk.expected_information(net, inputs=loader, structure="diagonal", method=method) for method in MONTE_CARLO]
     return [brute_force.flat(F) for F in found]
 

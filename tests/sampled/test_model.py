@@ -1,6 +1,6 @@
 """Models in code: derivatives, Monte Carlo, data, and what they refuse."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -266,3 +266,19 @@ def test_a_score_too_rough_to_use_is_refused() -> None:
     noisy = model(log_density=lambda x, t: log_density(x, t) + 1e-3 * rng.normal(size=len(x)))
     with pytest.raises(fk.errors.PrecisionError, match="too rough"):
         fk.score(noisy, AT, data=DATA)
+
+
+def test_a_function_that_no_other_process_can_have_is_named_with_the_cure() -> None:
+    method = fk.MonteCarlo(20_000, rng=0, workers=ProcessPoolExecutor(1), estimator="outer_product")
+    local = lambda t, size, rng: rng.normal(t[0], t[1], size)
+    with pytest.raises(
+        fk.errors.MethodError, match=r"lambda or a closure. Define it at the top of a module, or .* ThreadPoolExecutor"
+    ):
+        fk.expected_information(model(sampler=local, score=exact_score), AT, method=method)
+    method.workers.shutdown()
+
+
+def test_too_few_draws_for_an_inverse_name_how_many_are_needed() -> None:
+    few = fk.expected_information(model(score=exact_score), AT, method=fk.MonteCarlo(4, rng=0, estimator="outer_product"))
+    with pytest.raises(fk.errors.PrecisionError, match=r"4 draws of 2 parameters .* give MonteCarlo\(n=20\)"):
+        few.inverse()
