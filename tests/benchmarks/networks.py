@@ -1,10 +1,10 @@
-"""Diagonals and Kronecker factors of networks, relative to a forward and backward pass of the mean loss over the same batches.
+"""Diagonals, Kronecker factors, matrices and products of networks, relative to a gradient of the mean loss over the same batches.
 
 Run ``python -m tests.benchmarks.networks`` (some minutes). Times are CPU seconds of this process, float32, each the least of
-several interleaved repetitions, over the least of the baseline's. Memory is the peak above rest, each in a process of its own.
-Errors are of 16 examples against a loop over them in float64, as a share of the largest entry. Tools that are installed
-(nngeometry, BackPACK) stand beside; ``transformers`` adds Hugging Face's GPT-2. ``--markdown FILE`` writes the table between the
-two marks of a page.
+several interleaved repetitions, over the least of a forward and backward pass. Memory is the peak above rest, each in a process
+of its own. Errors are of 16 examples against a loop over them in float64, as a share of the largest entry. Tools that are
+installed (nngeometry, BackPACK, curvlinops, asdfghjkl) stand beside; ``transformers`` adds Hugging Face's GPT-2. ``--markdown
+FILE`` writes the table between the two marks of a page.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import fisherkit as fk
 
 START, END = "<!-- table: begin -->", "<!-- table: end -->"
 CHECKED = 16
+PRODUCTS = 20
 Job = Callable[[], Tensor | None]
 
 
@@ -122,13 +123,16 @@ def task(name: str) -> Task:
     torch.manual_seed(0)
     if name == "MLP":
         return Task(name, mlp(), torch.randn(2048, 784), torch.randint(0, 10, (2048,)), 256)
+    if name == "small MLP":
+        module = nn.Sequential(nn.Linear(64, 67), nn.ReLU(), nn.Linear(67, 10))  # 5,035 parameters
+        return Task(name, module, torch.randn(2000, 64), torch.randint(0, 10, (2000,)), 250)
     if name == "CNN":
         return Task(name, cnn(), torch.randn(512, 3, 32, 32), torch.randint(0, 10, (512,)), 64)
     module = GPT() if name == "GPT-2, plain layers" else HuggingFace()
     return Task(name, module.eval(), *torch.randint(0, 2000, (2, 128, 128)), 8)
 
 
-TASKS = ("MLP", "CNN", "GPT-2, plain layers", "GPT-2, Hugging Face")
+TASKS = ("MLP", "small MLP", "CNN", "GPT-2, plain layers", "GPT-2, Hugging Face")
 
 
 def training_pass(one: Task) -> None:
@@ -148,19 +152,36 @@ def ours(one: Task) -> dict[str, Job]:
     def expected(method: fk.MonteCarlo | fk.Exact) -> Job:
         return lambda: flat(fk.expected_information(net, inputs=iter(inputs), structure="diagonal", method=method))
 
-    out: dict[str, Job] = {
-        "empirical": lambda: flat(fk.empirical_information(net, data=one.pairs, structure="diagonal")),
-        "Monte Carlo (1)": expected(fk.MonteCarlo(1, rng=0, groups=0)),
-    }
-    if one.name != "MLP":
-        return out
+    def products() -> Tensor:
+        F = fk.expected_information(net, inputs=[(x,) for x in inputs], structure="operator")
+        v = torch.ones(F.parameters.size)
+        for _ in range(PRODUCTS):
+            v = F @ v
+            v = v / v.norm()
+        return v[:1]
 
     def factors(structure: str) -> Job:
         loader, method = [(x,) for x in inputs], fk.MonteCarlo(1, rng=0)
         return lambda: fk.expected_information(net, inputs=loader, structure=structure, method=method).trace.reshape(1)
 
+    exact = expected(fk.Exact())
+    if one.name == "small MLP":
+        dense = lambda: fk.expected_information(net, inputs=iter(inputs), structure="dense").dense().diagonal()
+        return {"exact, 10 classes, whole matrix": dense}
+    out: dict[str, Job] = {
+        "empirical": lambda: flat(fk.empirical_information(net, data=one.pairs, structure="diagonal")),
+        "Monte Carlo (1)": expected(fk.MonteCarlo(1, rng=0, groups=0)),
+    }
+    if one.name == "CNN":
+        return {**out, f"{PRODUCTS} products": products}
+    if one.name != "MLP":
+        return out
+    forms = {
+        f"Monte Carlo (1), {form}": expected(fk.MonteCarlo(1, rng=0, groups=0, estimator=form))
+        for form in ("hutchinson", "batches")
+    }
     kronecker = {f"Monte Carlo (1), {name}": factors(name) for name in ("kfac", "ekfac")}
-    return {**out, "exact, 10 classes": expected(fk.Exact()), **kronecker}
+    return {**out, "exact, 10 classes": exact, **forms, **kronecker}
 
 
 def backpack(one: Task) -> dict[str, Job]:
@@ -183,6 +204,8 @@ def backpack(one: Task) -> dict[str, Job]:
 
         return job
 
+    if one.name == "small MLP":
+        return {}
     jobs = {
         "empirical": run(SumGradSquared(), "sum_grad_squared", 1.0),
         "Monte Carlo (1)": run(DiagGGNMC(), "diag_ggn_mc", 1 / len(one.inputs)),
@@ -194,12 +217,15 @@ def backpack(one: Task) -> dict[str, Job]:
 
 def nngeometry(one: Task) -> dict[str, Job]:
     from nngeometry.metrics import FIM, FIM_MonteCarlo
-    from nngeometry.object import PMatDiag
+    from nngeometry.object import PMatDense, PMatDiag
 
     data = torch.utils.data.TensorDataset(one.inputs, one.labels)
-    loader = torch.utils.data.DataLoader(data, batch_sampler=[range(i, i + one.batch) for i in range(0, len(data), one.batch)])
+    loader = torch.utils.data.DataLoader(data, batch_size=one.batch)
     loader.collate_fn = lambda items: (torch.stack([x for x, _ in items]), torch.stack([y for _, y in items]))
     module = copy.deepcopy(one.module)
+    if one.name == "small MLP":
+        dense = lambda: FIM(module, loader, PMatDense, variant="classif_logits").to_torch().diagonal()
+        return {"exact, 10 classes, whole matrix": dense}
     jobs: dict[str, Job] = {
         "Monte Carlo (1)": lambda: FIM_MonteCarlo(module, loader, PMatDiag, variant="classif_logits").get_diag(),
     }
@@ -207,12 +233,66 @@ def nngeometry(one: Task) -> dict[str, Job]:
     return {**jobs, **exact} if one.name == "MLP" else jobs
 
 
-TOOLS: dict[str, Callable[[Task], dict[str, Job]]] = {"fisherkit": ours, "backpack": backpack, "nngeometry": nngeometry}
+def curvlinops(one: Task) -> dict[str, Job]:
+    from curvlinops import EKFACLinearOperator, GGNLinearOperator, KFACLinearOperator
+
+    module, loss = copy.deepcopy(one.module), nn.CrossEntropyLoss()
+    given = (module, loss, list(module.parameters()), one.pairs)
+
+    def products() -> Tensor:
+        F = GGNLinearOperator(*given, check_deterministic=False)
+        v = torch.ones(F.shape[1])
+        for _ in range(PRODUCTS):
+            v = F @ v
+            v = v / v.norm()
+        return v[:1]
+
+    def trace(kind: type[KFACLinearOperator]) -> Job:
+        return lambda: kind(*given, check_deterministic=False).trace.reshape(1)
+
+    if one.name == "CNN":
+        return {f"{PRODUCTS} products": products}
+    kinds = {"kfac": KFACLinearOperator, "ekfac": EKFACLinearOperator}
+    return {f"Monte Carlo (1), {name}": trace(kind) for name, kind in kinds.items()} if one.name == "MLP" else {}
+
+
+def asdl(one: Task) -> dict[str, Job]:
+    from asdl import FISHER_EMP, FISHER_EXACT, FISHER_MC, LOSS_CROSS_ENTROPY, SHAPE_DIAG, FisherConfig, get_fisher_maker
+
+    if one.name == "small MLP":
+        return {}
+
+    def run(kind: str, scale: float) -> Job:
+        module = copy.deepcopy(one.module)
+        config = FisherConfig(fisher_type=kind, fisher_shapes=[SHAPE_DIAG], loss_type=LOSS_CROSS_ENTROPY, data_size=1)
+        maker = get_fisher_maker(module, config)
+
+        def job() -> Tensor:
+            for k, (x, labels) in enumerate(one.pairs):
+                output = maker.setup_model_call(module, x)
+                maker.setup_loss_call(nn.functional.cross_entropy, output, labels, reduction="sum")
+                maker.forward_and_backward(accumulate=k > 0)
+            found = [layer.fisher.diag for layer in module.modules() if getattr(layer, "fisher", None) is not None]
+            return torch.cat([part.reshape(-1) for diag in found for part in (diag.weight, diag.bias)]) * scale
+
+        return job
+
+    jobs = {"empirical": run(FISHER_EMP, 1.0), "Monte Carlo (1)": run(FISHER_MC, 1 / len(one.inputs))}
+    return {**jobs, "exact, 10 classes": run(FISHER_EXACT, 1 / len(one.inputs))} if one.name == "MLP" else jobs
+
+
+TOOLS: dict[str, Callable[[Task], dict[str, Job]]] = {
+    "fisherkit": ours,
+    "backpack": backpack,
+    "nngeometry": nngeometry,
+    "curvlinops": curvlinops,
+    "asdl": asdl,
+}
 
 
 def brute(one: Task, what: str) -> Tensor | None:
     """A loop over the examples in float64; None where labels are drawn."""
-    if what.startswith("Monte Carlo"):
+    if what.startswith("Monte Carlo") or what.endswith("products"):
         return None
     module = copy.deepcopy(one.module).double()
     parameters, total = list(module.parameters()), torch.zeros(1)
@@ -261,7 +341,7 @@ def peak(name: str, tool: str, what: str) -> float:
     few = Task(one.name, nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), torch.randn(4, 2), torch.zeros(4).long(), 2)
     few.module(few.inputs)
     if tool != "baseline":
-        TOOLS[tool](few)["Monte Carlo (1)"]()  # what is imported on use
+        TOOLS[tool](few)[what]()  # what is imported on use
     training_pass(few)
     Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the peak so far
     before = resident("VmRSS")
