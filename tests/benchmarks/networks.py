@@ -369,7 +369,7 @@ def table(names: list[str], repetitions: int) -> list[str]:
             tool for tool in TOOLS if (tool == "fisherkit" or find_spec(tool)) and not (tool != "fisherkit" and "GPT" in name)
         ]
         base, found = ratios(one, tools, repetitions)
-        lines.append(f"| {name} | forward and backward | PyTorch | 1 ({base:.2f} s) | {memory(name, 'baseline', ''):.0f} | |")
+        lines.append(f"| {name} | forward and backward | PyTorch | 1 ({base:.2g} s) | {memory(name, 'baseline', ''):.0f} | |")
         for (tool, what), ratio in sorted(found.items(), key=lambda item: (item[0][1], item[1])):
             off = error(one, tool, what)
             digits = "" if math.isnan(off) else f"{off:.0e}"
