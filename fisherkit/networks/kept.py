@@ -94,6 +94,9 @@ class KeptDiagonal(Kept):
         batch.add_squares(vectors, total)
 
     def _flush(self) -> None:
+        largest = [value.amax().double() for value in self._partial.values() if value.numel()]
+        if largest and not bool(torch.isfinite(torch.stack(largest)).all()):
+            raise DataError("a squared score is not finite: it is beyond the range of the network's dtype. Use .double().")
         for name, value in self._partial.items():
             if name not in self._total:
                 self._total[name] = value.double().reshape(-1)
@@ -104,8 +107,6 @@ class KeptDiagonal(Kept):
 
     def arrays(self) -> list[Tensor]:
         self._flush()
-        if not all(bool(torch.isfinite(total.sum())) for total in self._total.values()):
-            raise DataError("a squared score is not finite: it is beyond the range of the network's dtype. Use .double().")
         sizes = zip(self.parameters.names, self.parameters.sizes, strict=True)
         return [self._total[name] if name in self._total else self._zeros(size) for name, size in sizes]
 

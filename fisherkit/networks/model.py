@@ -199,9 +199,9 @@ class Model(model.Model):
         if structure == "operator":
             found = (
                 (batch, self.counting.scores(self.likelihood, batch.output, labels, weights), weights)
-                for batch, labels, weights in self._labelled(theta, data)
+                for batch, labels, weights in self._labelled(theta, data, own=True)
             )
-            product, count = self._product(theta, found, mean=False)
+            product, count = self._product(found, mean=False)
             return FisherInformation.of(product, Provenance(kind="empirical", n=count))
         kind = self._kind(structure, data, lambda first: self.empirical_information(theta, data=data, structure=first))
         if isinstance(kind, FisherInformation):
@@ -240,13 +240,13 @@ class Model(model.Model):
                     f"structure='operator' takes MonteCarlo(estimator={' or '.join(map(repr, DRAWN))}); got {method!r}."
                 )
             method = replace(method, groups=0)
-        product, _ = self._product(theta, self._terms(theta, inputs, method), mean=True)
+        product, _ = self._product(self._terms(theta, inputs, method), mean=True)
         return FisherInformation.of(product, Provenance(kind="expected", method=method))
 
     def _terms(self, theta: Theta, inputs: Any, method: Method) -> Iterator[Term]:
         """Each batch with its drawn vectors, or with none where the root of H is exact."""
         rng = np.random.default_rng(seed_sequence(method.rng)) if isinstance(method, MonteCarlo) else None
-        for batch, item in self._batches(theta, self._of_inputs(inputs)):
+        for batch, item in self._batches(theta, self._of_inputs(inputs), own=True):
             weights = self.counting.weights(self.likelihood, batch.output, item)
             drawn: list[Tensor] | None = None
             if isinstance(method, MonteCarlo) and rng is not None:
@@ -254,19 +254,17 @@ class Model(model.Model):
                 drawn = [vector / method.n**0.5 for vector in vectors]
             yield batch, drawn, weights
 
-    def _product(self, theta: Theta, found: Iterator[Term], *, mean: bool) -> tuple[Operator, int]:
+    def _product(self, found: Iterator[Term], *, mean: bool) -> tuple[Operator, int]:
         self._alone("structure='operator'")
-        network = Network(self.module, self._values(theta), own=True)
         data: list[Datum] = []
         count = 0
         for batch, vectors, weights in found:
-            network.keys, network.has_inputs = batch.network.keys, batch.network.has_inputs
+            network = batch.network
             count += self.counting.number(self.likelihood, batch.output, weights)
             data.append(held(batch, vectors, weights, data))
-        divisor = _some(count) if mean else 1
-        return Operator.of(NetworkProduct(network, self.parameters, data, likelihood=self.likelihood, count=divisor)), _some(
-            count
-        )
+        n = _some(count)
+        product = NetworkProduct(network, self.parameters, data, likelihood=self.likelihood, count=n if mean else 1)
+        return Operator.of(product), n
 
     # -- passes over the data
 
@@ -317,18 +315,20 @@ class Model(model.Model):
             yield share
 
     def _batches(
-        self, theta: Theta, source: Iterator[Item], share: Alone | None = None, *, summed: bool = False
+        self, theta: Theta, source: Iterator[Item], share: Alone | None = None, *, summed: bool = False, own: bool = False
     ) -> Iterator[tuple[Any, Item]]:
         """Each batch through a private view of the network, which the first few examples have tried.
 
         A `Batch`, or where only sums of scores are wanted a `BatchScores`.
         """
         check_state(self.module)
-        network = Network(self.module, self._values(theta))
+        network = Network(self.module, self._values(theta), own=own)
         first, few = batches.peek(source, TRIAL)
         if few:
             network.keys = next(item.keys for item in first if len(item))
-            layers = self._tried(network, few, summed=summed)
+            layers, tried = self._tried(network, few, summed=summed)
+            if own:
+                network.arrange(few)
         share, largest = share or Alone(), 0
         for item in share.deal(chain(first, source)):
             if item.keys != network.keys:
@@ -337,23 +337,26 @@ class Model(model.Model):
             check_finite(network, item.inputs, batch.output, share.start)
             if len(item) > largest:
                 largest = len(item)
-                check_same(network, item.inputs, batch.output, TRIAL)
+                check_same(network, item.inputs, batch.output, TRIAL, tried if item is first[0] else None)
             yield batch, item
             batch.release()
 
-    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> Any:
-        """A few examples through the network, and the layers that may take the quick way."""
+    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> tuple[Any, Tensor]:
+        """A few examples through the network: the layers that may take the quick way, and the output."""
         with torch.no_grad():
-            self.likelihood.check_output(check_passes(network, inputs))
-        return [] if summed else trusted(network, inputs)
+            output = check_passes(network, inputs)
+            self.likelihood.check_output(output)
+        return [] if summed else trusted(network, inputs), output
 
-    def _labelled(self, theta: Theta, data: Any, share: Alone | None = None) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
+    def _labelled(
+        self, theta: Theta, data: Any, share: Alone | None = None, *, own: bool = False
+    ) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
         """Each batch with its labels and the weights of their places."""
         if data is None:
             raise DataError("labels are needed: give data=(inputs, labels), or a loader of such pairs.")
         source = batches.of_pairs(data, self.device, mask=self.counting.mask)
         bar = shown(source, total=batches.count(data, batches.BATCH), unit="batches", progress=self._progress)
-        for batch, item in self._batches(theta, iter(bar), share):
+        for batch, item in self._batches(theta, iter(bar), share, own=own):
             try:
                 labels, weights = self.counting.labels(self.likelihood, batch.output, item)
             except DataError as error:

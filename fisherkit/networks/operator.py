@@ -1,16 +1,18 @@
 """Products of a network's information with vectors, linearised once per batch and reused.
 
-With z the outputs of a batch, ``F v = J' H (J v)``. The graph of a batch is kept while the memory allows, and a product
-then needs no forward pass of the network. J v comes from a second backward pass at first, which needs no preparation, and
-from a traced forward differentiation once there are enough products to pay for the trace.
+With z the outputs of a batch, ``F v = J' H (J v)``. The graph of a batch is kept while the memory allows. J v comes from forward
+differentiation: with a forward pass each time at first, which needs no preparation, and from a trace once there are enough
+products to pay for it; where a network has no such derivative, from a second backward pass.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -23,15 +25,15 @@ from ..parameters import Parameters
 from ..structures.base import Leaves
 from .kept import KeptDiagonal
 from .layers import trusted
+from .layers.use import single
 from .likelihood import Likelihood, rank_ones
 from .network import Inputs, Network, undisturbed
 from .sums import Batch
+from .trace import Push, Trace
 
-WORTHWHILE = 4  # products of a batch from which its trace pays
+WORTHWHILE = 16  # products of a batch, times batches of its shape, from which their trace pays
 SHARE = 0.25  # of the memory budget for graphs that are kept
 
-
-Push = Callable[[Sequence[Tensor]], Tensor]
 Term = tuple[Batch, Sequence[Tensor] | None, Tensor | None]  # a batch, its vectors, the weights of its places
 
 
@@ -52,47 +54,93 @@ class Datum:
         return likelihood.root(output, self.weights).squared(u) if self.vectors is None else rank_ones(self.vectors, u)
 
 
+class Ways:
+    """The ways from a change of the weights to that of the outputs, as the batches of one network share them.
+
+    Attributes
+    ----------
+    sound : dict from str to bool
+        Those that have been tried, and whether they are right.
+    """
+
+    def __init__(self, network: Network, every: Sequence[Inputs]) -> None:
+        self._network = network
+        self.sound: dict[str, bool] = {}
+        self._alike = Counter(map(_shapes, every))
+        self._traces: dict[Hashable, Trace] = {}
+
+    def pays(self, inputs: Inputs, products: int) -> bool:
+        """Whether a trace costs less than it saves."""
+        return products > 1 and products * self._alike[_shapes(inputs)] >= WORTHWHILE
+
+    def trace(self, inputs: Inputs) -> Trace:
+        """The one for inputs of these shapes."""
+        shapes = _shapes(inputs)
+        if shapes not in self._traces:
+            self._traces[shapes] = Trace(self._network, inputs)
+        return self._traces[shapes]
+
+
 class Linearization:
-    """A batch around the weights: its outputs' change with the weights, and the transpose of that."""
+    """A batch around the weights: products with J' H J by the outputs' change along a vector, and the transpose of that."""
 
-    def __init__(self, network: Network, inputs: Inputs) -> None:
-        self._network, self._inputs, self._pushes = network, inputs, 0
-        self._values = list(network.values.values())
+    def __init__(self, network: Network, inputs: Inputs, ways: Ways) -> None:
+        self._network, self._inputs, self._shared = network, inputs, ways
+        self._values, self._products = list(network.values.values()), 0
         self.output = network(inputs)
-        self._push: Push | None = None
+        self._pushes: dict[str, Push] = {}
 
-    def prepare(self, pushes: int) -> None:
-        """For that many more products."""
-        before, self._pushes = self._pushes, self._pushes + pushes
-        if before < WORTHWHILE <= self._pushes:
-            self._push = self._sound(self._traced, uses=2) or self._push  # some traces are right once
-        self._push = self._push or self._sound(self._twice, uses=1)
-        if self._push is None:
-            raise MethodError(
-                "this network cannot be differentiated twice, nor by torch.func.linearize, which structure='operator' needs. The "
-                "other structures take any network."
-            )
+    def prepare(self, products: int) -> None:
+        """For that many more."""
+        self._products += products
 
-    def _sound(self, make: Callable[[], Push], *, uses: int) -> Push | None:
-        """One that is the transpose of `pull`, as <c, J v> = <J' c, v> must be: of some layers it is not, without a word."""
-        try:
-            push = make()
-            return push if all(self._is_transpose(push) for _ in range(uses)) else None
-        except (RuntimeError, ValueError, NotImplementedError):
-            return None
+    def product(self, v: Sequence[Tensor], squared: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        """J' H J v, one tensor per parameter; ``squared`` is the product with H."""
+        told, sound = None, self._shared.sound
+        for way, make in self._ways():
+            if not sound.get(way, True):
+                continue
+            try:
+                if way not in self._pushes:
+                    self._pushes = {way: make()}
+                if way not in sound:
+                    sound[way] = self._is_transpose(self._pushes[way])
+                if sound[way] and (found := self._product(self._pushes[way], v, squared)) is not None:
+                    return found
+                sound[way] = False
+            except Exception as error:  # of what PyTorch has no derivative for
+                told = error
+                sound.setdefault(way, False)
+        raise MethodError(
+            "this network can be differentiated neither forwards (torch.func.jvp) nor twice, which structure='operator' needs. "
+            f"The other structures take any network.{f' PyTorch says: {told}' if told else ''}"
+        ) from told
+
+    def _ways(self) -> Iterator[tuple[str, Callable[[], Push]]]:
+        if self._shared.pays(self._inputs, self._products):
+            yield "traced", self._traced
+        yield "forward", self._forward
+        yield "twice", self._twice
+
+    def _product(self, push: Push, v: Sequence[Tensor], squared: Callable[[Tensor], Tensor]) -> list[Tensor] | None:
+        """None where <H u, u> is not <J' H u, v> for u = J v: of some layers it is not, without a word."""
+        u = push(v)
+        cotangent = squared(u)
+        found = self.pull(cotangent)
+        apart = abs(_inner([cotangent], [u]) - _inner(found, v))
+        near = self._tolerance * (_inner(found, found) * _inner(v, v)) ** 0.5
+        return found if apart <= near or self._is_transpose(push) else None  # rounding may be all there is of a product
 
     def _is_transpose(self, push: Push) -> bool:
+        """Whether <c, J v> is <J' c, v> for a random pair."""
         c, v = torch.randn_like(self.output), [torch.randn_like(value) for value in self._values]
-        left = (c.double() * push(v).double()).sum()
-        back = [g.double() for g in self.pull(c)]
-        right = sum((g * t.double()).sum() for g, t in zip(back, v, strict=True))
-        typical = sum((g * g).sum() for g in back) ** 0.5  # of <g, v> over v
-        return bool((left - right).abs() <= torch.finfo(c.dtype).eps ** 0.5 * typical)
+        found = self.pull(c)
+        apart = abs(_inner([c], [push(v)]) - _inner(found, v))
+        return bool(apart <= self._tolerance * _inner(found, found) ** 0.5)
 
-    def push(self, v: Sequence[Tensor]) -> Tensor:
-        """J v, like the output."""
-        assert self._push is not None
-        return self._push(v)
+    @property
+    def _tolerance(self) -> float:
+        return math.sqrt(torch.finfo(self.output.dtype).eps)
 
     def _twice(self) -> Push:
         """J' c is linear in c, so that its own gradient, taken along v, is J v: any module with a second derivative."""
@@ -114,21 +162,21 @@ class Linearization:
 
         return push
 
-    def _traced(self) -> Push:
-        """Forward differentiation with all that does not depend on v worked out."""
-        names = list(self._network.values)
-        call = lambda values: self._network.at(values, self._inputs)  # noqa: E731
+    def _forward(self) -> Push:
+        """Forward differentiation, with a forward pass each time."""
         values = {name: value.detach() for name, value in self._network.values.items()}
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch.fx about its own graph
-            _, linear = torch.func.linearize(call, values)
 
         def push(v: Sequence[Tensor]) -> Tensor:
+            change = dict(zip(values, v, strict=True))
             with torch.no_grad():
-                out: Tensor = linear(dict(zip(names, v, strict=True)))
+                out: Tensor = torch.func.jvp(lambda w: self._network.at(w, self._inputs), (values,), (change,))[1]
             return out
 
         return push
+
+    def _traced(self) -> Push:
+        """The same written down, with all that does not depend on v worked out."""
+        return self._shared.trace(self._inputs).at(self._inputs)
 
     def pull(self, cotangent: Tensor) -> list[Tensor]:
         """J' c, one tensor per parameter."""
@@ -181,6 +229,7 @@ class NetworkProduct:
         self.parameters, self._network, self._data = parameters, network, list(data)
         self._likelihood, self._count = likelihood, count
         self._kept: dict[int, Linearization] = {}
+        self._ways = Ways(network, [datum.inputs for datum in self._data])
         self._spare = SHARE * memory_budget()
         self._lock = Lock()
 
@@ -206,11 +255,10 @@ class NetworkProduct:
             for index, datum in enumerate(self._data):
                 batch = self._linearized(index, datum.inputs)
                 batch.prepare(len(rows[0]))
-                output = batch.output.detach()
+                squared = partial(datum.squared, self._likelihood, batch.output.detach())
                 for j in range(len(rows[0])):
-                    change = batch.push([row[j].reshape(p.shape) for row, p in zip(rows, like, strict=True)])
-                    cotangent = datum.squared(self._likelihood, output, change)
-                    for total, part in zip(out, batch.pull(cotangent), strict=True):
+                    v = [row[j].reshape(p.shape) for row, p in zip(rows, like, strict=True)]
+                    for total, part in zip(out, batch.product(v, squared), strict=True):
                         total[j] += part.reshape(-1)
         return [total.div_(self._count).T if wide else total.div_(self._count)[0] for total in out]
 
@@ -227,7 +275,7 @@ class NetworkProduct:
     def _linearized(self, index: int, inputs: Inputs) -> Linearization:
         if index in self._kept:
             return self._kept[index]
-        found = Linearization(self._network, inputs)
+        found = Linearization(self._network, inputs, self._ways)
         if (held := found.bytes) <= self._spare:
             self._kept[index], self._spare = found, self._spare - held
         return found
@@ -240,6 +288,14 @@ def held(batch: Batch, vectors: Sequence[Tensor] | None, weights: Tensor | None,
     entries = sum(part.numel() for part in parts) + sum(datum.entries for datum in earlier)
     check_budget(entries, what="a copy of the inputs, which an operator keeps,", cheaper="structure='diagonal' keeps none.")
     return Datum(tuple(x.clone() for x in batch.inputs), own, weights, sum(part.numel() for part in parts))
+
+
+def _shapes(inputs: Inputs) -> Hashable:
+    return tuple((x.shape, x.dtype) for x in inputs)
+
+
+def _inner(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    return sum(float(torch.dot(single(x).reshape(-1), single(y).reshape(-1))) for x, y in zip(a, b, strict=True))
 
 
 def _saved(node: Any) -> list[Tensor]:

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..errors import DataError, LayoutError, NetworkStateError
 from . import random_state
-from .network import Inputs, Network
+from .network import Inputs, Network, alike
 from .selection import check_there
 from .sharded import check_sharding
 from .watching import check_gradient, first_pass
@@ -60,9 +60,7 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
     check_gradient(network, inputs, output)
     output = output.detach()
     check_finite(network, inputs, output, 0)
-    if all(_draws(network, inputs) for _ in range(3)):  # thrice: another thread may draw in between
-        raise NetworkStateError("the network draws random numbers (dropout?), so scores are random: call module.eval().")
-    if not _alike(network(inputs), output):
+    if not alike(_drawing_nothing(network, inputs), output):
         raise NetworkStateError("two passes over the same examples differ, so their scores are not defined: call module.eval().")
     try:
         alone = network(tuple(x[:1] for x in inputs))
@@ -70,34 +68,31 @@ def check_passes(network: Network, inputs: Inputs) -> Tensor:
         raise NetworkStateError(
             f"the network takes {len(output)} examples but not one alone, which has no score of its own then: {error}"
         ) from error
-    if not _alike(alone[0], output[0]):
+    if not alike(alone[0], output[0]):
         raise NetworkStateError(COUPLED)
     return output
 
 
-def check_same(network: Network, inputs: Inputs, output: Tensor, few: int) -> None:
-    """Refuse a network whose first examples have another output in a batch than they have as a few."""
+def check_same(network: Network, inputs: Inputs, output: Tensor, few: int, known: Tensor | None = None) -> None:
+    """Refuse a network whose first examples have another output in a batch than they have as a few, which may be known."""
     if len(output) <= few:
         return
-    with torch.no_grad():
-        found = network(tuple(x[:few] for x in inputs))
-    if not _alike(output[:few], found):
+    if known is None:
+        with torch.no_grad():
+            known = network(tuple(x[:few] for x in inputs))
+    if not alike(output[:few], known):
         raise NetworkStateError(f"{COUPLED} Or it draws random numbers in a large batch.")
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    """Up to rounding, which on a GPU may be that of TF32."""
-    exact = one.device.type == "cpu" or one.dtype != torch.float32
-    eps = torch.finfo(one.dtype).eps if exact else 2.0**-16
-    return one.shape == other.shape and bool(((one - other).abs() <= 1e3 * eps * other.abs().max()).all())
-
-
-def _draws(network: Network, inputs: Inputs) -> bool:
-    """Whether a pass moves the random state."""
-    with random_state.alone():
-        before = random_state.current(network.device)
-        network(inputs)
-        return not torch.equal(before, random_state.current(network.device))
+def _drawing_nothing(network: Network, inputs: Inputs) -> Tensor:
+    """The output, refused where the pass moves the random state: thrice, as another thread may draw in between."""
+    for _ in range(3):
+        with random_state.alone():
+            before = random_state.current(network.device)
+            output = network(inputs)
+            if torch.equal(before, random_state.current(network.device)):
+                return output
+    raise NetworkStateError("the network draws random numbers (dropout?), so scores are random: call module.eval().")
 
 
 def check_finite(network: Network, inputs: Inputs, output: Tensor, start: int) -> None:

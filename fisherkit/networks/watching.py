@@ -48,6 +48,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc] # torch has no types for 
 
 def first_pass(network: Network, inputs: Inputs) -> Tensor:
     """The output of a few examples. A network that writes to its inputs or its weights has copies of them from here on."""
+    for value in network.values.values():
+        value.requires_grad_()
     for own in (network.own_inputs, network.own_weights, None):
         try:
             return _seen(network, inputs)

@@ -12,6 +12,9 @@ import fisherkit as fk
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
+from fisherkit.networks import operator  # noqa: E402
+from fisherkit.networks.operator import WORTHWHILE  # noqa: E402
+from fisherkit.networks.trace import Trace  # noqa: E402
 from tests.networks import brute_force  # noqa: E402
 
 
@@ -29,6 +32,29 @@ class Attending(nn.Module):
         x = self.embed(tokens) * self.scale
         mixed = x + nn.functional.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None])[:, 0]
         return self.head(self.norm(mixed + self.attention(x, x, x)[0]).mean(dim=1))
+
+
+class Viewing(nn.Module):
+    """Takes the order of a convolution's output in memory for granted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(2, 3, 2), nn.Linear(27, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.conv(x).view(len(x), 27))
+
+
+class Branching(nn.Module):
+    """Another function where the first number is positive: it cannot be written down for all inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Any) -> Any:
+        rows = [self.inner(row) if row[0] > 0 else self.inner(-row).tanh() for row in x]
+        return self.head(torch.stack(rows))
 
 
 class Reading(nn.Module):
@@ -53,25 +79,69 @@ NETWORKS = {
     "mlp": (small, lambda: torch.randn(9, 4).double()),
     "convolutions": (convolutional, lambda: torch.randn(5, 2, 4, 4).double()),
     "attention": (lambda: Attending().double(), lambda: torch.randint(0, 7, (4, 6))),
+    "a view": (lambda: Viewing().double(), lambda: torch.randn(5, 2, 4, 4).double()),
+    "branches": (lambda: Branching().double(), lambda: torch.randn(5, 4).double()),
     "lstm": (lambda: Reading().double(), lambda: torch.randn(5, 6, 4).double()),
 }
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_products_are_those_of_the_definition(name: str) -> None:
-    """One column by two backward passes, many by the traced derivative, again by the one that was kept."""
+    """One column by forward differentiation, many by its trace, again by the one that was kept."""
     torch.manual_seed(0)
     make, inputs = NETWORKS[name]
     module, X = make(), inputs()
     exact = brute_force.expected(module, X)
     F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure="operator")
-    v = torch.randn(len(exact), 6, dtype=torch.float64)
+    v = torch.randn(len(exact), WORTHWHILE, dtype=torch.float64)
     for columns in (v[:, :1], v, v[:, :2]):
         torch.testing.assert_close(F @ columns, exact @ columns, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(F @ v[:, 0], exact @ v[:, 0], rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(brute_force.flat(F), exact.diagonal(), rtol=1e-9, atol=1e-12)
     assert float(F.trace) == pytest.approx(float(exact.trace()))
     torch.testing.assert_close(F.solve(v, damping=0.1), torch.linalg.solve(exact + 0.1 * torch.eye(len(exact)), v))
+
+
+def test_batches_of_one_shape_share_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    module, X = convolutional(), torch.randn(14, 2, 4, 4).double()
+    made: list[Any] = []
+    monkeypatch.setattr(operator, "Trace", lambda network, inputs: made.append(len(inputs[0])) or Trace(network, inputs))
+    exact = brute_force.expected(module, X)
+    F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=[(x,) for x in X.split(4)], structure="operator")
+    for _ in range(6):
+        v = torch.randn(len(exact), dtype=torch.float64)
+        torch.testing.assert_close(F @ v, exact @ v, rtol=1e-9, atol=1e-12)
+    assert made == [4]  # the last batch, of two, has no other like it
+    v = torch.randn(len(exact), WORTHWHILE, dtype=torch.float64)
+    torch.testing.assert_close(F @ v, exact @ v, rtol=1e-9, atol=1e-12)
+    assert made == [4, 2]
+
+
+@pytest.mark.parametrize("when", ["from the first", "from the second batch on", "from the second product on"])
+def test_a_wrong_derivative_is_found_out(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    torch.manual_seed(0)
+    module, X = small(), torch.randn(6, 4).double()
+    exact = brute_force.expected(module, X)
+    right, calls = operator.Linearization._forward, []
+
+    def wrong(self: Any) -> Any:
+        push = right(self)
+        calls.append(self)
+
+        def half(v: Any) -> Any:
+            calls.append(v)
+            late = {"from the first": True, "from the second batch on": self is not calls[0]}.get(when, len(calls) > 6)
+            return push([part * (0.5 if late and part.ndim == 2 else 1) for part in v])
+
+        return half
+
+    monkeypatch.setattr(operator.Linearization, "_forward", wrong)
+    F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=[(x,) for x in X.split(3)], structure="operator")
+    for _ in range(4):
+        v = torch.randn(len(exact), dtype=torch.float64)
+        torch.testing.assert_close(F @ v, exact @ v, rtol=1e-9, atol=1e-12)
+    assert len(calls) < 12  # it was given up
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "categorical", fk.networks.Gaussian(0.5)], ids=str)
@@ -223,7 +293,7 @@ def test_what_it_cannot_do_is_said(tmp_path: Any) -> None:
     with pytest.raises(fk.errors.ConvergenceError, match=r"relative residual of .* larger damping="):
         F.solve(torch.randn(F.parameters.size).double())
     once = fk.expected_information(fk.networks.Model(OnceOnly(), "categorical"), inputs=torch.ones(3, 2), structure="operator")
-    with pytest.raises(fk.errors.MethodError, match="cannot be differentiated twice"):
+    with pytest.raises(fk.errors.MethodError, match=r"neither forwards .* nor twice, which structure='operator' needs"):
         _ = once @ torch.ones(6).double()
     with pytest.raises(fk.errors.MethodError, match=r"one of 'dense', 'diagonal' for .*; got 'operator'"):
         fk.expected_information(scipy_normal(), {"loc": 0.0, "scale": 1.0}, structure="operator")

@@ -128,7 +128,8 @@ class Forward:
             total[name] = use.from_squares(use.arranged(waiting[use.node], self.batch)[:, 0], total.get(name), self._scratch)
         for name in self.uses.keys() - total.keys():
             total[name] = torch.zeros_like(self._values[name], dtype=torch.float64, requires_grad=False)
-        return [*waiting.values(), *(total[name] for name in self.uses.keys() - quick.keys())]
+        small = {use.node: total[name] for name, use in quick.items() if use.entries < waiting[use.node].numel()}  # a bias
+        return [*(waiting | small).values(), *(total[name] for name in self.uses.keys() - quick.keys())]
 
     def squares(self, name: str, terms: Terms) -> Tensor:
         """Sum of the examples' squared gradients of one parameter that has a use."""
