@@ -112,15 +112,14 @@ class Network:
         return gradients
 
     def _one_by_one(self, names: list[str], inputs: Inputs, cotangents: Tensor) -> dict[str, Tensor]:
-        values = {name: self.values[name].detach().requires_grad_() for name in names}
+        values = [self.values[name].requires_grad_() for name in names]
         rows = []
         for i, cotangent in enumerate(cotangents):
-            output = self.at(values, tuple(x[i : i + 1] for x in inputs))
-            total = (output[0] * cotangent).sum()
+            total = (self(tuple(x[i : i + 1] for x in inputs))[0] * cotangent).sum()
             if not total.requires_grad:
-                rows.append([torch.zeros_like(value) for value in values.values()])
+                rows.append([torch.zeros_like(value, requires_grad=False) for value in values])
                 continue
-            gradients = torch.autograd.grad(total, list(values.values()), allow_unused=True, materialize_grads=True)
+            gradients = torch.autograd.grad(total, values, allow_unused=True, materialize_grads=True)
             rows.append([g.to_dense() for g in gradients])
         return {name: torch.stack(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
 
@@ -151,6 +150,7 @@ def undisturbed(verb: Callable[..., Result]) -> Callable[..., Result]:
             torch.inference_mode(False),
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),
+            torch.jit.optimized_execution(False),  # scripts would hide their operations from autograd's graph
             random_state.kept(device),
             uncompiled(),
         ):

@@ -10,7 +10,8 @@ import pytest
 import fisherkit as fk
 
 torch = pytest.importorskip("torch")
-from tests.networks import brute_force  # noqa: E402 needs torch
+from fisherkit.networks.network import Network  # noqa: E402 needs torch
+from tests.networks import brute_force  # noqa: E402
 
 nn = torch.nn
 
@@ -257,6 +258,18 @@ def test_a_module_in_another_form_is_the_module(name: str) -> None:
                 for one, point in zip((net, reference), points, strict=True)
             )
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_script_stays_quick_after_its_first_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch would fuse its operations then, and the graph would no longer tell them."""
+    monkeypatch.setattr(Network, "vjp", lambda *_: pytest.fail("took the general way"))
+    module = plain()
+    script, plainly = (fk.networks.Model(one, "categorical") for one in (torch.jit.script(module), module))
+    batches = [(x,) for x in X.repeat(12, 1).split(len(X))]
+    for _ in range(2):
+        ours, theirs = (fk.expected_information(one, inputs=batches, structure="diagonal").trace for one in (script, plainly))
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
 
 
 def test_compiled_code_is_differentiated_and_still_compiles_for_the_caller() -> None:
