@@ -18,11 +18,10 @@ from ..errors import LayoutError
 from ..parameters import Parameters
 from ..structures.base import Leaves, Structure
 from ..structures.eigenbasis import Eigenbasis, eigenbasis
-from .factors import Factor, factors
+from .factors import Factor, Flat, Found, factors, flats, gradients
 from .kept import FLUSH, KeptDiagonal
-from .kronecker import SHARED, Found
+from .kronecker import SHARED
 from .layers import Forward, Terms, add_to
-from .layers.matrix import Matrix
 from .layers.use import slices, squares
 from .sums import Batch
 
@@ -57,19 +56,6 @@ class EKFAC:
 
 
 Gradients = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Flat:
-    """A parameter whose examples' gradients are single products g x', and its inputs (b, I); none where they are one."""
-
-    name: str
-    x: Tensor | None
-    outputs_first: bool
-
-    def ordered(self, outputs: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """As the parameter holds them; twice is as given."""
-        return (outputs, inputs) if self.outputs_first else (inputs, outputs)
 
 
 class KeptEigenbasis(KeptDiagonal):
@@ -190,28 +176,6 @@ def in_basis(left: Leaves, right: Leaves, precision: Tensor, parameters: Paramet
     """What is kept in the eigenbasis of Kronecker products."""
     Q, P = (dict(zip(parameters.names, side, strict=True)) for side in eigenbasis(left, right, float(precision)))
     return type("KeptEigenbasis", (KeptEigenbasis,), {"left": Q, "right": P, "precision": precision})
-
-
-def flats(found: Found) -> dict[str, Flat]:
-    """The parameters whose examples' gradients are single products; those of a bias are sums of vectors anyway."""
-    out = {}
-    for name, own in found.items():
-        one = own[0]
-        if one.x is None:
-            out[name] = Flat(name, None, True)
-        elif len(own) == 1 and isinstance(one.use, Matrix) and one.x.shape[1] == 1:
-            out[name] = Flat(name, one.x[:, 0], one.outputs_first)
-    return out
-
-
-def gradients(found: Found, flat: Iterable[str], terms: Terms) -> dict[str, Tensor]:
-    """(b, O) of each of these parameters."""
-    out = {}
-    for name in flat:
-        rows = [f.gradients.rows(t)[:, :, 0] for f, t in zip(found[name], terms[name], strict=True)]
-        parts = [part[:, 0] if part.shape[1] == 1 else part.sum(dim=1) for part in rows]
-        out[name] = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
-    return out
 
 
 def _by_rows(one: Factor, terms: Tensor, Q: Tensor, P: Tensor) -> Tensor:

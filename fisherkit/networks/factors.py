@@ -7,12 +7,13 @@ vectors. A layer that is used again has more positions (Eschenhagen et al. 2023)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from .layers import Forward
+from .layers import Forward, Terms
 from .layers.convolution import Convolution
 from .layers.elementwise import Sum
 from .layers.embedding import Embedding, Padded, SharedRows
@@ -80,6 +81,9 @@ class Factor:
         return self.outputs_first, self.groups, self.tokens, self.x is None
 
 
+Found = Mapping[str, Sequence[Factor]]
+
+
 def factors(forward: Forward) -> dict[str, list[Factor]]:
     """Of the parameters whose uses are all of one such kind; the others are left out."""
     found = {}
@@ -89,6 +93,41 @@ def factors(forward: Forward) -> dict[str, list[Factor]]:
         if own and len(every) == len(own) and len({factor.kind for factor in every}) == 1:
             found[name] = every
     return found
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A parameter whose examples' gradients are single products g x', and its inputs (b, I); none where they are one."""
+
+    name: str
+    x: Tensor | None
+    outputs_first: bool
+
+    def ordered(self, outputs: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """As the parameter holds them; twice is as given."""
+        return (outputs, inputs) if self.outputs_first else (inputs, outputs)
+
+
+def flats(found: Found) -> dict[str, Flat]:
+    """The parameters whose examples' gradients are single products; those of a bias are sums of vectors anyway."""
+    out = {}
+    for name, own in found.items():
+        one = own[0]
+        if one.x is None:
+            out[name] = Flat(name, None, True)
+        elif len(own) == 1 and isinstance(one.use, Matrix) and one.x.shape[1] == 1:
+            out[name] = Flat(name, one.x[:, 0], one.outputs_first)
+    return out
+
+
+def gradients(found: Found, flat: Iterable[str], terms: Terms) -> dict[str, Tensor]:
+    """(b, O) of each of these parameters."""
+    out = {}
+    for name in flat:
+        rows = [f.gradients.rows(t)[:, :, 0] for f, t in zip(found[name], terms[name], strict=True)]
+        parts = [part[:, 0] if part.shape[1] == 1 else part.sum(dim=1) for part in rows]
+        out[name] = parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
+    return out
 
 
 def _factor(use: Use, batch: int) -> Factor | None:

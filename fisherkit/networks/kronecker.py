@@ -6,7 +6,7 @@ outer product is approximated by that of x x' times that of g g'.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,13 +18,11 @@ from ..errors import LayoutError
 from ..parameters import Parameters
 from ..structures.base import Structure
 from ..structures.kronecker import Kronecker
-from .factors import Factor, factors
+from .factors import Factor, Found, factors
 from .grams import Grams
 from .kept import FLUSH, Kept
 from .layers import Terms, add_to
 from .sums import Batch
-
-Found = Mapping[str, Sequence[Factor]]
 
 SHARED = ("expand", "reduce")
 

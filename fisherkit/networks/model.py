@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -17,38 +14,28 @@ from .. import model
 from ..arrays import check_budget
 from ..errors import DataError, LayoutError, MethodError
 from ..information import FisherInformation
-from ..methods import NETWORK, Exact, Method, MonteCarlo, refuse_options, require, seed_sequence
+from ..methods import NETWORK, Exact, Method, MonteCarlo, refuse_options, require
 from ..model import Theta
 from ..parameters import Parameters
-from ..progress import shown
 from ..provenance import Provenance
-from ..structures.base import Structure
 from ..structures.kronecker import Kronecker
-from ..structures.operator import Operator
-from ..uncertainty import LeaveOneOut
-from . import batches, estimators
-from .batches import Item, Mask
+from .batches import Mask
 from .choice import first_pass, kept_as
 from .counting import Counting
-from .distributed import Alone, Dealt, from_first
+from .distributed import from_first
 from .eigenbasis import in_basis
-from .estimators import BatchScores, Plan
+from .estimators import Plan
+from .hessian import hessian
 from .kept import Kept, KeptDense
-from .layers import trusted
 from .likelihood import Likelihood
 from .likelihoods import as_likelihood
-from .network import Inputs, Network, undisturbed, unwrap
-from .operator import Datum, NetworkProduct, Term, held
-from .refusals import check_finite, check_passes, check_same, check_state
+from .monte_carlo import drawn
+from .network import undisturbed, unwrap
+from .operator import empirical_product, expected_product
+from .passes import Passes, some
 from .selection import Choice, selected
-from .sharded import whole
-from .sums import Batch
 
-HESSIAN_ROWS = 64  # taken at a time: each holds a backward pass
-TRIAL = 3  # examples on which a network is tried before it is trusted
-DRAWN = ("labels", "hutchinson")  # estimators whose vectors an operator can keep
-SUMMED = ("diagonal", "dense")  # what can be kept of sums of scores, which have lost the single examples
-PASSES = 4096  # backward passes per batch that an exact expectation takes without being asked to
+MOST = 4096  # backward passes per batch that an exact expectation takes without being asked to
 
 
 class Model(model.Model):
@@ -139,24 +126,32 @@ class Model(model.Model):
 
     @property
     def parameters(self) -> Parameters:  # type: ignore[override]
-        return Parameters.of({name: tuple(p.shape) for name, p in self.tensors.items()})
+        return self._at(None).parameters
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are; inputs and labels are moved there."""
+        return self._at(None).device
 
     # -- the verbs
 
     @undisturbed
     def score(self, theta: Theta = None, *, data: Any = None) -> dict[str, Tensor]:
         """One row per observation: per example, or per label that counts."""
-        self._alone("the score of each observation")
+        passes = self._at(theta)
+        passes.alone("the score of each observation")
         parts: dict[str, list[Tensor]] = {}
         seen = 0
-        for batch, labels, weights in self._labelled(theta, data):
-            seen += self.counting.number(self.likelihood, batch.output, weights)
+        for batch, labels, weights in passes.labelled(data):
+            seen += passes.number(batch, weights)
             check_budget(
-                self.parameters.size * seen, what="a score per observation", cheaper="fk.empirical_information sums them instead."
+                passes.parameters.size * seen,
+                what="a score per observation",
+                cheaper="fk.empirical_information sums them instead.",
             )
-            for name, value in self._scores(batch, labels, weights).items():
+            for name, value in passes.scores(batch, labels, weights).items():
                 parts.setdefault(name, []).append(value)
-        _some(seen)
+        some(seen)
         return {name: torch.cat(chunks) for name, chunks in parts.items()}
 
     @undisturbed
@@ -166,8 +161,10 @@ class Model(model.Model):
         require(method or Exact(), (Exact, MonteCarlo), what="a network", estimators=NETWORK)
         if isinstance(method, MonteCarlo):
             refuse_options(method, what="a network", taken=("estimator",))
+        passes = self._at(theta)
         if structure == "operator":
-            return self._operator(theta, inputs, method or Exact())
+            product, method = expected_product(passes, inputs, method or Exact())
+            return FisherInformation.of(product, Provenance(kind="expected", method=method))
         once = replace(method, groups=0) if isinstance(method, MonteCarlo) else method
         kind = self._kind(
             structure, inputs, lambda first: self.expected_information(theta, inputs=inputs, method=once, structure=first), method
@@ -175,107 +172,64 @@ class Model(model.Model):
         if isinstance(kind, FisherInformation):
             return kind
         if isinstance(method, MonteCarlo):
-            mean, errors = self._monte_carlo(theta, inputs, method, kind)
+            mean, errors = drawn(passes, inputs, method, kind)
             method = method if errors else replace(method, groups=0)
             return FisherInformation.of(mean, Provenance(kind="expected", method=method), errors)
-        with self._shared(kind) as share:
-            kept, count = share.sum(lambda: self._kept(kind)), 0
-            for batch, item in self._batches(theta, self._of_inputs(inputs), share):
-                output = batch.output
-                weights = self.counting.weights(self.likelihood, output, item)
-                columns = self.likelihood.root(output, weights).columns
-                if method is None and len(columns) > PASSES:
+        with passes.shared(kind) as share:
+            kept, count = share.sum(lambda: passes.kept(kind)), 0
+            for batch, item in passes.through(passes.of_inputs(inputs), share):
+                weights = passes.weights(batch, item)
+                columns = self.likelihood.root(batch.output, weights).columns
+                if method is None and len(columns) > MOST:
                     raise MethodError(
                         f"the exact expectation takes {len(columns)} backward passes per batch, one for each column of a root of "
                         "the output's information: fk.MonteCarlo(1, estimator='hutchinson') takes one; method=fk.Exact() insists."
                     )
                 kept.add(batch, columns)
-                count += self.counting.number(self.likelihood, output, weights)
-            mean = kept.mean(_some(share.total(count)))
+                count += passes.number(batch, weights)
+            mean = kept.mean(some(share.total(count)))
         return FisherInformation.of(mean, Provenance(kind="expected", method=Exact()))
 
     @undisturbed
     def empirical_information(self, theta: Theta = None, *, data: Any = None, structure: Any = "dense") -> FisherInformation:
+        passes = self._at(theta)
         if structure == "operator":
-            found = (
-                (batch, self.counting.scores(self.likelihood, batch.output, labels, weights), weights)
-                for batch, labels, weights in self._labelled(theta, data, own=True)
-            )
-            product, count = self._product(found, mean=False)
-            return FisherInformation.of(product, Provenance(kind="empirical", n=count))
+            product, n = empirical_product(passes, data)
+            return FisherInformation.of(product, Provenance(kind="empirical", n=n))
         kind = self._kind(structure, data, lambda first: self.empirical_information(theta, data=data, structure=first))
         if isinstance(kind, FisherInformation):
             return kind
-        with self._shared(kind) as share:
-            kept, count = share.sum(lambda: self._kept(kind)), 0
-            for batch, labels, weights in self._labelled(theta, data, share):
-                kept.add(batch, self.counting.scores(self.likelihood, batch.output, labels, weights))
-                count += self.counting.number(self.likelihood, batch.output, weights)
-            n = _some(share.total(count))
+        with passes.shared(kind) as share:
+            kept, count = share.sum(lambda: passes.kept(kind)), 0
+            for batch, labels, weights in passes.labelled(data, share):
+                kept.add(batch, passes.vectors(batch, labels, weights))
+                count += passes.number(batch, weights)
+            n = some(share.total(count))
         return FisherInformation.of(kept.mean(1), Provenance(kind="empirical", n=n))
 
     @undisturbed
     def observed_information(self, theta: Theta = None, *, data: Any = None, structure: str = "dense") -> FisherInformation:
         """The Hessian, (p, p) at once: for networks of a few thousand parameters."""
-        self._alone("the Hessian")
+        passes = self._at(theta)
+        passes.alone("the Hessian")
         if structure not in ("dense", "diagonal"):
             raise MethodError(f"the Hessian of a network is kept with structure='dense' or 'diagonal'; got {structure!r}.")
-        kind, p = kept_as(structure), self.parameters.size
+        kind, parameters = kept_as(structure), passes.parameters
+        p = parameters.size
         cheaper = "fk.expected_information(..., structure='diagonal') needs p numbers, but is another information."
         check_budget(3 * p * p, what=f"the {p} x {p} Hessian", cheaper=cheaper)
-        total, count = torch.zeros(p, p, dtype=torch.float64, device=self.device), 0
-        for batch, labels, weights in self._labelled(theta, data):
-            total -= _hessian(batch, labels, weights, self.likelihood)
-            count += self.counting.number(self.likelihood, batch.output, weights)
+        total, count = torch.zeros(p, p, dtype=torch.float64, device=passes.device), 0
+        for batch, labels, weights in passes.labelled(data):
+            total -= hessian(batch, labels, weights, self.likelihood)
+            count += passes.number(batch, weights)
         total = (total + total.T) / 2
-        arrays = [total] if kind is KeptDense else list(torch.split(total.diagonal().clone(), list(self.parameters.sizes)))
-        return FisherInformation.of(kind.structure(arrays, self.parameters), Provenance(kind="observed", n=_some(count)))
+        arrays = [total] if kind is KeptDense else list(torch.split(total.diagonal().clone(), list(parameters.sizes)))
+        return FisherInformation.of(kind.structure(arrays, parameters), Provenance(kind="observed", n=some(count)))
 
-    # -- products alone
+    # -- what the verbs share
 
-    def _operator(self, theta: Theta, inputs: Any, method: Method) -> FisherInformation:
-        if isinstance(method, MonteCarlo):
-            if method.estimator not in (None, *DRAWN):
-                raise MethodError(
-                    f"structure='operator' takes MonteCarlo(estimator={' or '.join(map(repr, DRAWN))}); got {method!r}."
-                )
-            method = replace(method, groups=0)
-        product, _ = self._product(self._terms(theta, inputs, method), mean=True)
-        return FisherInformation.of(product, Provenance(kind="expected", method=method))
-
-    def _terms(self, theta: Theta, inputs: Any, method: Method) -> Iterator[Term]:
-        """Each batch with its drawn vectors, or with none where the root of H is exact."""
-        rng = np.random.default_rng(seed_sequence(method.rng)) if isinstance(method, MonteCarlo) else None
-        for batch, item in self._batches(theta, self._of_inputs(inputs), own=True):
-            weights = self.counting.weights(self.likelihood, batch.output, item)
-            drawn: list[Tensor] | None = None
-            if isinstance(method, MonteCarlo) and rng is not None:
-                vectors = estimators.vectors(self.likelihood, batch.output, weights, method, rng)
-                drawn = [vector / method.n**0.5 for vector in vectors]
-            yield batch, drawn, weights
-
-    def _product(self, found: Iterator[Term], *, mean: bool) -> tuple[Operator, int]:
-        self._alone("structure='operator'")
-        data: list[Datum] = []
-        count = 0
-        for batch, vectors, weights in found:
-            network = batch.network
-            count += self.counting.number(self.likelihood, batch.output, weights)
-            data.append(held(batch, vectors, weights, data))
-        n = _some(count)
-        product = NetworkProduct(network, self.parameters, data, likelihood=self.likelihood, count=n if mean else 1)
-        return Operator.of(product), n
-
-    # -- passes over the data
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are; inputs and labels are moved there."""
-        return next(iter(self.tensors.values())).device
-
-    def _kept(self, kind: type[Kept], sums: int = 1) -> Kept:
-        kind.check(self.parameters, sums)
-        return kind(self.parameters, self.device)
+    def _at(self, theta: Theta) -> Passes:
+        return Passes(self.module, self.tensors, theta, self.likelihood, self.counting, self._progress, self._group)
 
     def _kind(
         self, structure: Any, source: Any, verb: Callable[[Any], FisherInformation], method: Method | None = None
@@ -295,168 +249,3 @@ class Model(model.Model):
         if self._group is not None:
             from_first([side for sides in (basis.left, basis.right) for side in sides.values()], self._group)
         return basis
-
-    def _of_inputs(self, inputs: Any) -> Iterator[Item]:
-        source = batches.of_inputs(inputs, self.device, mask=self.counting.mask)
-        return iter(shown(source, total=batches.count(inputs, batches.BATCH), unit="batches", progress=self._progress))
-
-    def _alone(self, what: str) -> None:
-        """Refuse what a group of processes cannot share."""
-        if self._group is not None:
-            raise MethodError(f"{what} is not shared by the processes of a group: use a model without process_group=.")
-
-    @contextmanager
-    def _shared(self, kind: type[Kept]) -> Iterator[Alone]:
-        """This process's share of the batches, all of them unless there is a group."""
-        if not kind.additive:
-            self._alone(f"structure={kind.name!r}")
-        share = Alone() if self._group is None else Dealt(self._group)
-        with share.together(list(self.tensors.values())):
-            yield share
-
-    def _batches(
-        self, theta: Theta, source: Iterator[Item], share: Alone | None = None, *, summed: bool = False, own: bool = False
-    ) -> Iterator[tuple[Any, Item]]:
-        """Each batch through a private view of the network, which the first few examples have tried.
-
-        A `Batch`, or where only sums of scores are wanted a `BatchScores`.
-        """
-        check_state(self.module)
-        network = Network(self.module, self._values(theta), own=own)
-        first, few = batches.peek(source, TRIAL)
-        if few:
-            network.keys = next(item.keys for item in first if len(item))
-            layers, tried = self._tried(network, few, summed=summed)
-            if own:
-                network.arrange(few)
-        share, largest = share or Alone(), 0
-        for item in share.deal(chain(first, source)):
-            if item.keys != network.keys:
-                raise LayoutError(f"every batch must have the same entries; the first had {network.keys}, another {item.keys}.")
-            batch = BatchScores(network, item, share.start) if summed else Batch(network, layers, item.inputs, share.start)
-            check_finite(network, item.inputs, batch.output, share.start)
-            if len(item) > largest:
-                largest = len(item)
-                check_same(network, item.inputs, batch.output, TRIAL, tried if item is first[0] else None)
-            yield batch, item
-            batch.release()
-
-    def _tried(self, network: Network, inputs: Inputs, *, summed: bool) -> tuple[Any, Tensor]:
-        """A few examples through the network: the layers that may take the quick way, and the output."""
-        with torch.no_grad():
-            output = check_passes(network, inputs)
-            self.likelihood.check_output(output)
-        return [] if summed else trusted(network, inputs), output
-
-    def _labelled(
-        self, theta: Theta, data: Any, share: Alone | None = None, *, own: bool = False
-    ) -> Iterator[tuple[Batch, Tensor, Tensor | None]]:
-        """Each batch with its labels and the weights of their places."""
-        if data is None:
-            raise DataError("labels are needed: give data=(inputs, labels), or a loader of such pairs.")
-        source = batches.of_pairs(data, self.device, mask=self.counting.mask)
-        bar = shown(source, total=batches.count(data, batches.BATCH), unit="batches", progress=self._progress)
-        for batch, item in self._batches(theta, iter(bar), share, own=own):
-            try:
-                labels, weights = self.counting.labels(self.likelihood, batch.output, item)
-            except DataError as error:
-                if not batch.start:
-                    raise
-                raise DataError(f"{error} The batch starts at example {batch.start}.") from error
-            yield batch, labels, weights
-
-    def _scores(self, batch: Batch, labels: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
-        """Scores of a batch's observations, (m, *shape): of its examples, or of their labels that count, example by example."""
-        vectors = self.counting.scores(self.likelihood, batch.output, labels, weights)
-        if self.counting.per == "example":
-            return batch.scores(vectors[0])
-        places = self.likelihood.places(batch.output)
-        everywhere = torch.ones(len(batch), *places, dtype=torch.bool) if weights is None else weights
-        counted = everywhere.flatten(1) if places else everywhere[:, None]
-        counted = counted[:, counted.any(dim=0)]
-        by_place = [batch.scores(vector) for vector in vectors]
-        return {name: torch.stack([part[name] for part in by_place], dim=1)[counted] for name in by_place[0]} if by_place else {}
-
-    def _values(self, theta: Theta) -> dict[str, Tensor]:
-        own = self.tensors
-        if theta is None:
-            return dict(own)
-        if not isinstance(theta, Mapping) or set(theta) != set(own):
-            raise LayoutError(
-                f"theta for a network is a mapping with a tensor for each of {self.parameters}, or None for its own."
-            )
-        for name, value in theta.items():
-            if tuple(value.shape) != tuple(own[name].shape) or "complex" in str(value.dtype):
-                raise LayoutError(
-                    f"theta[{name!r}] must be real, of shape {tuple(own[name].shape)}; got {value.dtype}, {tuple(value.shape)}."
-                )
-        return {name: whole(torch.as_tensor(theta[name])).to(p.device, p.dtype) for name, p in own.items()}
-
-    def _monte_carlo(
-        self, theta: Theta, inputs: Any, method: MonteCarlo, kind: type[Kept]
-    ) -> tuple[Structure, LeaveOneOut | None]:
-        """Sums per cell: strata of inputs, and within them groups of draws (or of inputs, where there is one draw)."""
-        if method.estimator == "batches" and kind.name not in SUMMED:
-            raise MethodError(
-                f"MonteCarlo(estimator='batches') keeps structure={' or '.join(map(repr, SUMMED))}; got {kind.name!r}."
-            )
-        plan = Plan(method if kind.additive else replace(method, groups=0), kind.entries(self.parameters))
-        with self._shared(kind) as share:
-            sums, counts = self._drawn_sums(theta, inputs, method, plan, kind, share)
-        if not plan.keep:
-            ((cell, kept),) = sums.items()
-            return kept.mean(counts[cell]), None
-        arrays = {cell: kept.arrays() for cell, kept in sums.items()}
-        return estimators.averaged(arrays, counts, lambda found: kind.structure(found, self.parameters))
-
-    def _drawn_sums(
-        self, theta: Theta, inputs: Any, method: MonteCarlo, plan: Plan, kind: type[Kept], share: Alone
-    ) -> tuple[dict[estimators.Cell, Kept], dict[estimators.Cell, int]]:
-        kind.check(self.parameters, plan.numbers)
-        seed, rng = seed_sequence(method.rng), None
-        sums = {cell: share.sum(lambda: kind(self.parameters, self.device)) for cell in plan.all_cells}
-        counts = dict.fromkeys(sums, 0)
-        size = plan.batch_size(inputs)
-        whole = batches.of_inputs(inputs, self.device, mask=self.counting.mask, size=size)
-        bar = shown(whole, total=batches.count(inputs, size), unit="batches", progress=self._progress)
-        pieces = batches.cut_first(iter(bar), plan.strata)
-        for batch, item in self._batches(theta, pieces, share, summed=method.estimator == "batches"):
-            output, rng = batch.output, share.rng(seed, rng)
-            weights = self.counting.weights(self.likelihood, output, item)
-            if not (number := self.counting.number(self.likelihood, output, weights)):
-                continue
-            vectors = estimators.vectors(self.likelihood, output, weights, method, rng)
-            for cell, draws in plan.cells(share.index):
-                sums[cell].add(batch, vectors[draws])
-                counts[cell] += number * len(vectors[draws])
-        counts = {cell: share.total(count) for cell, count in counts.items()}
-        _some(sum(counts.values()))
-        return {cell: kept for cell, kept in sums.items() if counts[cell]}, {cell: n for cell, n in counts.items() if n}
-
-
-def _some(count: int) -> int:
-    """The number of observations, refused where the mask has left none."""
-    if not count:
-        raise DataError("no label counts: the mask, or ignore_index, leaves none.")
-    return count
-
-
-def _hessian(batch: Batch, labels: Tensor, weights: Tensor | None, likelihood: Likelihood) -> Tensor:
-    network = batch.network
-    names, values = list(network.values), [v.detach() for v in network.values.values()]
-    sizes = [v.numel() for v in values]
-
-    def total(flat: Tensor) -> Tensor:
-        parts = (part.reshape(v.shape) for part, v in zip(torch.split(flat, sizes), values, strict=True))
-        log_prob = likelihood.log_prob(network.at(dict(zip(names, parts, strict=True)), batch.inputs), labels)
-        return log_prob.sum() if weights is None else (log_prob * weights).sum()
-
-    point = torch.cat([v.reshape(-1) for v in values])
-    try:
-        hessian: Tensor = torch.func.jacrev(torch.func.grad(total), chunk_size=HESSIAN_ROWS)(point)
-    except (RuntimeError, NotImplementedError) as error:
-        raise MethodError(
-            f"torch.func cannot take the Hessian of this network: {error}. fk.expected_information and "
-            "fk.empirical_information take any network."
-        ) from error
-    return hessian.double()

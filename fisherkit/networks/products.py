@@ -12,50 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .layers import Forward, Terms
-from .layers.elementwise import Sum
-from .layers.matrix import Matrix
-from .layers.use import single
+from .factors import Flat
 
 ENTRIES = 2**21  # of the outer products of inputs held at a time: stays near the cache
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A parameter whose examples' gradients are sums of g x' over T positions.
-
-    Attributes
-    ----------
-    x : Tensor (b, T, I)
-        Ones for a bias.
-    outputs_first : bool
-        Whether the parameter holds (O, I), or (I, O).
-    """
-
-    name: str
-    x: Tensor
-    outputs_first: bool = True
-
-    def g(self, terms: Terms) -> Tensor:
-        """(b, T, O)"""
-        return single(terms[self.name][0]).flatten(2) if terms[self.name][0].ndim > 2 else single(terms[self.name][0])[..., None]
-
-
-def factors(forward: Forward) -> dict[str, Factor]:
-    """Of the parameters with one use, in a product with rows or added to them; the others are left out."""
-    found = {}
-    for name, own in forward.uses.items():
-        use = own[0] if len(own) == 1 else None
-        if isinstance(use, Matrix):
-            found[name] = Factor(name, single(use.x), use.edge.transposed)
-        elif isinstance(use, Sum) and use.is_plain:
-            found[name] = Factor(name, single(forward.output.new_ones(forward.batch, int(use.positions(forward.batch)), 1)))
-    return found
 
 
 class Blocks:
@@ -65,17 +28,17 @@ class Blocks:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[str, str], tuple[Factor, Factor, Tensor]] = {}
+        self._sums: dict[tuple[str, str], tuple[Flat, Flat, Tensor]] = {}
 
-    def add(self, parts: list[tuple[Factor, Tensor]]) -> None:
-        """Factors of one position each, and their gradients (K, b, O)."""
-        parts = [(factor, g.double()) for factor, g in parts]
+    def add(self, parts: list[tuple[Flat, Tensor]]) -> None:
+        """Parameters and their gradients (K, b, O)."""
+        parts = [(one, g.double()) for one, g in parts]
         for i, (a, g) in enumerate(parts):
             for b, h in parts[: i + 1]:
                 self._add(a, b, torch.einsum("kno,knq->noq", g, h))
 
-    def _add(self, a: Factor, b: Factor, outputs: Tensor) -> None:
-        x, y = a.x[:, 0].double(), b.x[:, 0].double()
+    def _add(self, a: Flat, b: Flat, outputs: Tensor) -> None:
+        x, y = (outputs.new_ones(len(outputs), 1) if one.x is None else one.x.double() for one in (a, b))
         entries = x.shape[1] * y.shape[1]
         if (a.name, b.name) not in self._sums:
             self._sums[a.name, b.name] = a, b, outputs.new_zeros(*outputs.shape[1:], x.shape[1], y.shape[1])

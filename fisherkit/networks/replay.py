@@ -12,8 +12,9 @@ from torch import Tensor
 from ..arrays import memory_budget
 from ..parameters import Parameters
 from ..structures.base import Structure
-from .eigenbasis import Flat, flats, gradients, in_basis
-from .kronecker import KFAC, Found, KeptKronecker
+from .eigenbasis import in_basis
+from .factors import Flat, Found, flats, gradients
+from .kronecker import KFAC, KeptKronecker
 from .layers import Terms
 from .sums import Batch
 

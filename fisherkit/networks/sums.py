@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from .factors import factors, flats, gradients
 from .layers import Forward, Terms, Trust, add_to
 from .network import Inputs, Network
-from .products import Blocks, factors
+from .products import Blocks
 
 ENTRIES = 2**24  # of per-example gradients held at a time: 128 MiB in float64
 
@@ -61,12 +62,12 @@ class Batch:
     def add_products(self, cotangents: Sequence[Tensor], blocks: Blocks, total: Tensor) -> None:
         """Add sum_nk v_nk v_nk' over flat gradients v = J_n' c_nk: to blocks where all layers are linear, else to the matrix."""
         found = factors(self.forward) if len(cotangents) > 1 else {}
-        used = [name for name, own in self.forward.uses.items() if own]
-        if used and not self.rest and all(name in found and found[name].x.shape[1] == 1 for name in used):
-            terms = [self.forward.terms(c) for c in cotangents]
-            parts = [(found[name], torch.stack([found[name].g(part)[:, 0] for part in terms])) for name in used]
+        flat, used = flats(found), [name for name, own in self.forward.uses.items() if own]
+        if used and not self.rest and all(name in flat for name in used):
+            every = [gradients(found, used, self.forward.terms(c)) for c in cotangents]
+            parts = [(flat[name], torch.stack([rows[name] for rows in every])) for name in used]
             blocks.add(parts)
-            finite = torch.stack([tensor.sum() for factor, g in parts for tensor in (factor.x, g)])
+            finite = torch.stack([tensor.sum() for one, g in parts for tensor in (one.x, g) if tensor is not None])
         else:
             for v in self.rows(cotangents):
                 total.addmm_(v.T, v)

@@ -153,7 +153,7 @@ def test_estimators_are_refused_where_they_mean_nothing() -> None:
 def test_many_columns_are_not_enumerated_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     from fisherkit.networks import model as module
 
-    monkeypatch.setattr(module, "PASSES", 2)
+    monkeypatch.setattr(module, "MOST", 2)
     model = fk.networks.Model(mlp(), "categorical")
     with pytest.raises(fk.errors.MethodError, match=r"takes 3 backward passes.*MonteCarlo\(1, estimator='hutchinson'\)"):
         fk.expected_information(model, inputs=X)

@@ -12,8 +12,8 @@ import fisherkit as fk
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from fisherkit.networks import operator  # noqa: E402
-from fisherkit.networks.operator import WORTHWHILE  # noqa: E402
+from fisherkit.networks import linearization  # noqa: E402
+from fisherkit.networks.linearization import WORTHWHILE  # noqa: E402
 from fisherkit.networks.trace import Trace  # noqa: E402
 from tests.networks import brute_force  # noqa: E402
 
@@ -106,7 +106,7 @@ def test_batches_of_one_shape_share_a_trace(monkeypatch: pytest.MonkeyPatch) -> 
     torch.manual_seed(0)
     module, X = convolutional(), torch.randn(14, 2, 4, 4).double()
     made: list[Any] = []
-    monkeypatch.setattr(operator, "Trace", lambda network, inputs: made.append(len(inputs[0])) or Trace(network, inputs))
+    monkeypatch.setattr(linearization, "Trace", lambda network, inputs: made.append(len(inputs[0])) or Trace(network, inputs))
     exact = brute_force.expected(module, X)
     F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=[(x,) for x in X.split(4)], structure="operator")
     for _ in range(6):
@@ -123,7 +123,7 @@ def test_a_wrong_derivative_is_found_out(monkeypatch: pytest.MonkeyPatch, when: 
     torch.manual_seed(0)
     module, X = small(), torch.randn(6, 4).double()
     exact = brute_force.expected(module, X)
-    right, calls = operator.Linearization._forward, []
+    right, calls = linearization.Linearization._forward, []
 
     def wrong(self: Any) -> Any:
         push = right(self)
@@ -136,7 +136,7 @@ def test_a_wrong_derivative_is_found_out(monkeypatch: pytest.MonkeyPatch, when: 
 
         return half
 
-    monkeypatch.setattr(operator.Linearization, "_forward", wrong)
+    monkeypatch.setattr(linearization.Linearization, "_forward", wrong)
     F = fk.expected_information(fk.networks.Model(module, "categorical"), inputs=[(x,) for x in X.split(3)], structure="operator")
     for _ in range(4):
         v = torch.randn(len(exact), dtype=torch.float64)
