@@ -90,22 +90,30 @@ class Categorical(Likelihood):
         return weighted(vectors, weights, axis)
 
     def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
-        """S = diag(sqrt p) - p sqrt(p)'. Column k is sqrt(p_k) times the score of label k."""
+        r"""One column less than classes, as the probabilities sum to 1 (Tanabe & Sagae 1992).
+
+        With q all probabilities but the last, r, and :math:`w = \sqrt q`, diag(q) - q q' has the root
+        :math:`A = \mathrm{diag}(w)(1 - w w^\top / (1 + \sqrt r))`, and -1'A is :math:`-\sqrt r\, w^\top`.
+        """
         axis = self._axis(output)
         p = torch.softmax(output, dim=axis)
-        deviation, top = p.sqrt(), p.argmax(dim=axis, keepdim=True)
+        top, classes = p.argmax(dim=axis, keepdim=True), p.shape[axis]
+        q, last = p.narrow(axis, 0, classes - 1), p.narrow(axis, classes - 1, 1).sqrt()
+        deviation, mean = q.sqrt(), q / (1 + last)
 
         def times(v: Tensor) -> Tensor:
             scaled = deviation * v
-            others = (scaled - p * scaled.sum(dim=axis, keepdim=True)).scatter(axis, top, 0)
+            total = scaled.sum(dim=axis, keepdim=True)
+            others = torch.cat([scaled - mean * total, -last * total], dim=axis).scatter(axis, top, 0)
             vectors = others.scatter(axis, top, -others.sum(dim=axis, keepdim=True))  # columns sum to 0: no 1 - p
             return weighted(vectors, weights, axis)
 
         def transpose(u: Tensor) -> Tensor:
             u = weighted(u, weights, axis)
-            return deviation * (u - (p * u).sum(dim=axis, keepdim=True))
+            first, end = u.narrow(axis, 0, classes - 1), u.narrow(axis, classes - 1, 1)
+            return deviation * (first - (mean * first).sum(dim=axis, keepdim=True) - last * end)
 
-        return Root(output, tuple(output.shape[1:]), times, transpose)
+        return Root(output, tuple(q.shape[1:]), times, transpose)
 
     def sample(self, output: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
         logits = output.movedim(self._axis(output), -1)

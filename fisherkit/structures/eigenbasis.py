@@ -197,7 +197,8 @@ def eigenbasis(left: Leaves, right: Leaves, precision: float) -> tuple[Leaves, L
             if other is side or (other.shape == side.shape and _equal(other[0], side[0]) and _equal(other, side)):
                 return basis
         xp = array_namespace(side)
-        done.append((side, xp.linalg.eigh(xp.astype(side, xp.float32) if precision >= DOUBLE else side)[1]))
+        narrow = xp.astype(side, xp.float32, copy=False) if precision >= DOUBLE else side
+        done.append((side, xp.linalg.eigh(xp.matrix_transpose(narrow))[1]))  # symmetric: in the order that LAPACK takes
         return done[-1][1]
 
     return [L[:0, None] * L[None, :0] if L.ndim == 1 else of(L) for L in left], [of(R) for R in right]

@@ -104,7 +104,7 @@ def test_each_estimator_is_calibrated(estimator: str, structure: str) -> None:
     """The trace over many seeds: no bias, and mcse is the error that is made."""
     model = fk.networks.Model(mlp(), "categorical")
     exact = fk.expected_information(model, inputs=X, structure=structure).trace
-    methods = [fk.MonteCarlo(8, rng=seed, estimator=estimator) for seed in range(24)]
+    methods = [fk.MonteCarlo(8, rng=seed, estimator=estimator) for seed in range(60)]
     runs = [fk.expected_information(model, inputs=X, structure=structure, method=method) for method in methods]
     z = np.array([float((F.trace - exact) / F.mcse_of(lambda F: F.trace)) for F in runs])
     assert abs(z.mean()) < 4 / len(z) ** 0.5
@@ -153,9 +153,9 @@ def test_estimators_are_refused_where_they_mean_nothing() -> None:
 def test_many_columns_are_not_enumerated_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     from fisherkit.networks import model as module
 
-    monkeypatch.setattr(module, "MOST", 2)
+    monkeypatch.setattr(module, "MOST", 1)
     model = fk.networks.Model(mlp(), "categorical")
-    with pytest.raises(fk.errors.MethodError, match=r"takes 3 backward passes.*MonteCarlo\(1, estimator='hutchinson'\)"):
+    with pytest.raises(fk.errors.MethodError, match=r"takes 2 backward passes.*MonteCarlo\(1, estimator='hutchinson'\)"):
         fk.expected_information(model, inputs=X)
     assert fk.expected_information(model, inputs=X, method=fk.Exact()).method == fk.Exact()
     fk.expected_information(model, inputs=X, method=fk.MonteCarlo(1, rng=0, estimator="hutchinson"))

@@ -26,8 +26,7 @@ def test_exact_with_fewer_scores_than_parameters() -> None:
     F = fk.expected_information(net, inputs=X, structure="low-rank")
     exact = brute_force.expected(module, X)
     torch.testing.assert_close(F.dense(), exact, rtol=1e-9, atol=1e-12)
-    assert F._structure.columns == 36  # 12 examples of 3 classes
-    assert F.rank == 24  # of which 2 directions each
+    assert F._structure.columns == F.rank == 24  # 12 examples, 3 classes: 2 directions each
     v = torch.randn(len(exact), 2, dtype=torch.float64)
     torch.testing.assert_close(
         F.solve(v, damping=1e-6), torch.linalg.solve(exact + 1e-6 * torch.eye(len(exact)), v), rtol=1e-5, atol=1e-3
@@ -94,7 +93,7 @@ def test_a_rank_that_is_none(rank: Any) -> None:
 def test_too_many_scores_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     module, X = model()
     monkeypatch.setenv("FISHERKIT_MEMORY", "20000")
-    with pytest.raises(fk.errors.MemoryBudgetError, match=r"36 scores of 83 parameters.*LowRank\(rank=...\)"):
+    with pytest.raises(fk.errors.MemoryBudgetError, match=r"24 scores of 83 parameters.*LowRank\(rank=...\)"):
         fk.expected_information(fk.networks.Model(module, "categorical"), inputs=X, structure="low-rank")
 
 
