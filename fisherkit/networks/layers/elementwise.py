@@ -85,8 +85,7 @@ class Sum(Use):
 
     def summed(self, terms: Tensor) -> Tensor:
         """(k, *aligned), over the positions and over what the parameter is repeated along."""
-        total = terms.sum(dim=1)
-        return total.sum(dim=self._repeated, keepdim=True) if self._repeated else total
+        return terms.sum(dim=[1, *(axis + 1 for axis in self._repeated)], keepdim=True).squeeze(1)
 
 
 def of_add(edge: Edge, graph: Graph) -> list[Use]:
