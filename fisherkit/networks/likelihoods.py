@@ -85,9 +85,9 @@ class Categorical(Likelihood):
     def score(self, output: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         axis = self._axis(output)
         index = labels.unsqueeze(axis)
-        others = torch.softmax(output, dim=axis).scatter(axis, index, 0)
-        vectors = (-others).scatter(axis, index, others.sum(dim=axis, keepdim=True))  # 1 - p without cancellation
-        return weighted(vectors, weights, axis)
+        others = torch.softmax(output, dim=axis).scatter_(axis, index, 0)
+        rest = others.sum(dim=axis, keepdim=True)  # 1 - p without cancellation
+        return weighted(others.neg_().scatter_(axis, index, rest), weights, axis)
 
     def root(self, output: Tensor, weights: Tensor | None = None) -> Root:
         r"""One column less than classes, as the probabilities sum to 1 (Tanabe & Sagae 1992).
@@ -124,7 +124,7 @@ class Categorical(Likelihood):
 def _classes(logits: Tensor, draws: int, rng: np.random.Generator) -> Tensor:
     """(draws, b, *places) classes by inversion, from logits (b, *places, C)."""
     uniform = torch.from_numpy(rng.random((*logits.shape[:-1], draws))).to(logits.device)
-    edges = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
+    edges = torch.softmax(logits, dim=-1, dtype=torch.float64).cumsum_(dim=-1)
     return torch.searchsorted(edges, uniform).clamp(max=logits.shape[-1] - 1).movedim(-1, 0)
 
 

@@ -29,6 +29,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[misc] # torch has no types for 
         self._wanted = wanted
         self._guarded = {_memory(tensor) for tensor in guarded} - {None}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would import its compiler, which takes a second, to keep it out of here: our verbs do."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         for leaf in tree_leaves((args, kwargs)):
