@@ -124,9 +124,9 @@ class TimeFirst(nn.Module):
 class Folded(nn.Module):
     """Frames of a film, folded into the batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: int = 2, outputs: int = 4) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(2, 4, 3), nn.GroupNorm(2, 4)
+        self.conv, self.norm = nn.Conv2d(inputs, outputs, 3), nn.GroupNorm(2, outputs)
 
     def forward(self, x):
         return self.norm(self.conv(x.flatten(0, 1))).reshape(len(x), -1)
@@ -182,6 +182,7 @@ CONVOLUTIONS = {
     "3d transposed": (lambda: nn.ConvTranspose3d(2, 2, 2), positions(2, 3, 2, 2)),
     "2d, used twice": (lambda: nn.Sequential(conv := nn.Conv2d(2, 2, 3, padding=1), nn.Tanh(), conv), positions(2, 4, 4)),
     "2d, frames in the batch": (Folded, positions(3, 2, 5, 5)),
+    "2d, wide frames in the batch": (lambda: Folded(9, 8), positions(3, 9, 4, 4)),
 }
 
 NORMS = {
@@ -282,10 +283,14 @@ def test_lower_precision_loses_its_own_digits_only(name: str, dtype: torch.dtype
     assert float((brute_force.flat(F) - exact).abs().max()) < digits * float(exact.max())
 
 
-@pytest.mark.parametrize("name", ["linear", "linear, positions", "conv 2d, groups", "tied head", "used twice", "raw"])
+CHUNKED = ["linear", "linear, positions", "tied head", "used twice", "raw", "conv 2d, groups", "conv 2d transposed, groups"]
+CHUNKED += ["conv 2d, wide channels on a small map", "conv 2d, wide frames in the batch"]
+
+
+@pytest.mark.parametrize("name", CHUNKED)
 def test_chunks_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No array holds examples times parameters: one example at a time is the sum over all at once."""
-    from fisherkit.networks.layers import use
+    from fisherkit.networks.layers import convolution, use
 
     module, inputs = build(name)
     net = fk.networks.Model(module, "categorical")
@@ -294,6 +299,10 @@ def test_chunks_add_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(use, "SMALL", 1)
     apart = brute_force.flat(fk.expected_information(net, inputs=inputs, structure="diagonal"))
     torch.testing.assert_close(apart, whole, rtol=1e-5, atol=1e-8)
+    monkeypatch.undo()
+    monkeypatch.setattr(convolution, "SEVERAL", 2)
+    pairs = brute_force.flat(fk.expected_information(net, inputs=inputs, structure="diagonal"))
+    torch.testing.assert_close(pairs, whole, rtol=1e-12, atol=0)
 
 
 def test_the_modules_are_left_clean_even_by_an_exception() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .elementwise import Sum
 from .graph import Edge, Graph
-from .use import CHUNK, Use, single, squares
+from .use import Use, single, slices, squares
 
 FEW = 8  # channels
 SEVERAL = 16  # examples
@@ -80,9 +80,8 @@ class Convolution(Use):
     def _parts(self, terms: Tensor, x: Tensor) -> Iterator[Tensor]:
         """Gradients of some examples at a time: one, where the backend is quicker with few channels than with many groups."""
         several = self.transposed or self.groups > 1 or min(self._kernel.shape[:2]) >= FEW
-        step = max(1, min(SEVERAL, CHUNK // self.entries)) if several else 1
-        for some, theirs in zip(terms.split(step), x.split(step), strict=True):
-            yield self._gradients(some, theirs)
+        for at in slices(len(terms), self.entries, SEVERAL if several else 1):
+            yield self._gradients(terms[at], x[at])
 
     def _gradients(self, g: Tensor, x: Tensor) -> Tensor:
         """(k, *shape): examples of T images are groups of channels of T images."""

@@ -123,9 +123,9 @@ class Scratch:
         return torch.mul(v, v, out=self._kept[key])
 
 
-def slices(count: int, entries: int) -> list[slice]:
-    """As many examples at a time as stay in cache."""
-    step = max(1, CHUNK // max(1, entries))
+def slices(count: int, entries: int, most: int = CHUNK) -> list[slice]:
+    """As many examples at a time as stay in cache, and no more than that many."""
+    step = min(most, max(1, CHUNK // max(1, entries)))
     return [slice(i, min(i + step, count)) for i in range(0, count, step)]
 
 
