@@ -96,9 +96,11 @@ class Linearization:
         u = push(v)
         cotangent = squared(u)
         found = self.pull(cotangent)
-        apart = abs(_inner([cotangent], [u]) - _inner(found, v))
+        left, right = _inner([cotangent], [u]), _inner(found, v)
+        if abs(left - right) <= self._tolerance * abs(right):
+            return found
         near = self._tolerance * (_inner(found, found) * _inner(v, v)) ** 0.5
-        return found if apart <= near or self._is_transpose(push) else None  # rounding may be all there is of a product
+        return found if abs(left - right) <= near or self._is_transpose(push) else None  # of some products rounding is all
 
     def _is_transpose(self, push: Push) -> bool:
         """Whether <c, J v> is <J' c, v> for a random pair."""
