@@ -265,7 +265,7 @@ def test_unfolded_inputs_give_the_kernels_gradient(name: str) -> None:
     terms = forward.terms(torch.ones(BATCH, 3, dtype=torch.float64))
     (g,) = terms[use.name]
     g = g.reshape(BATCH, g.shape[1], use.groups, -1, g[0, 0, 0].numel()).permute(0, 1, 4, 2, 3).flatten(1, 2)
-    found = torch.einsum("npgo,npgi->ngoi", g, use.unfolded()).reshape(BATCH, *use.shape)
+    found = torch.einsum("npgo,npgi->ngoi", g, use.patches(use.x)).reshape(BATCH, *use.shape)
     torch.testing.assert_close(
         found, forward.per_example(forward.terms(torch.ones(BATCH, 3).double()), slice(0, BATCH))[use.name]
     )

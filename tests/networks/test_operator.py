@@ -14,6 +14,7 @@ from torch import nn  # noqa: E402
 
 from fisherkit.networks import linearization  # noqa: E402
 from fisherkit.networks.linearization import WORTHWHILE  # noqa: E402
+from fisherkit.networks.network import Network  # noqa: E402
 from fisherkit.networks.trace import Trace  # noqa: E402
 from tests.networks import brute_force  # noqa: E402
 
@@ -100,6 +101,29 @@ def test_products_are_those_of_the_definition(name: str) -> None:
     torch.testing.assert_close(brute_force.flat(F), exact.diagonal(), rtol=1e-9, atol=1e-12)
     assert float(F.trace) == pytest.approx(float(exact.trace()))
     torch.testing.assert_close(F.solve(v, damping=0.1), torch.linalg.solve(exact + 0.1 * torch.eye(len(exact)), v))
+
+
+def two_convolutions() -> Any:
+    """Sums of two products, which a trace adds in place."""
+    layers = nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, 4, 2, bias=False), nn.Flatten(), nn.Linear(36, 5, bias=False)
+    return nn.Sequential(*layers, nn.Tanh(), nn.Linear(5, 3)).double()
+
+
+@pytest.mark.parametrize("make", [small, convolutional, two_convolutions])
+def test_a_trace_is_the_forward_derivative(make: Any) -> None:
+    """By itself, before any check: of other inputs than it was made from, with and without channels last, again and again."""
+    torch.manual_seed(0)
+    module, shape = make(), (4,) if make is small else (2, 4, 4)
+    first, inputs = torch.randn(2, 5, *shape).double()
+    for arranged in (False, True):
+        network = Network(module, dict(module.named_parameters()), own=True)
+        if arranged:
+            network.arrange((first,))
+        push, values = Trace(network, (first,)).at((inputs,)), {k: v.detach() for k, v in network.values.items()}
+        for _ in range(2):
+            v = {name: torch.randn(value.shape).double() for name, value in values.items()}
+            true = torch.func.jvp(lambda w, net=network: net.at(w, (inputs,)), (values,), (v,))[1]
+            torch.testing.assert_close(push(list(v.values())), true, rtol=1e-12, atol=1e-13)
 
 
 def test_batches_of_one_shape_share_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,17 +43,11 @@ class Convolution(Use):
     def ready(self, batch: int) -> None:
         self.x = self.arranged(self._saved, batch)
 
-    def unfolded(self) -> Tensor:
-        """(b, P, groups, inputs): what the kernel meets at each of the P positions of the output, for KFAC's factors.
-
-        An example's gradient is the sum over the positions of its outer products with the gradient at the output.
-        """
-        if self.transposed:
-            raise NotImplementedError("a transposed convolution meets its input the other way round")
-        return self.patches(self.x)
-
     def patches(self, v: Tensor) -> Tensor:
-        """(k, P, groups, entries) of inputs (k, T, ...); of gradients at the output, where the convolution is transposed."""
+        """(k, P, groups, entries): what the kernel meets at each of the P positions of the output, for KFAC's factors.
+
+        Of inputs (k, T, ...); of gradients at the output, where the convolution is transposed.
+        """
         x, space = v.flatten(0, 1), self._kernel.ndim - 2
         x = torch.nn.functional.pad(x, [n for n in reversed(self.padding) for _ in range(2)])
         for axis in range(space):
